@@ -34,7 +34,7 @@ def test_a_hostile_answer_is_read_in_seconds(reader: str, unit: str) -> None:
     answer = unit * (LENGTH // len(unit))
     started = time.process_time()
     READERS[reader](answer)
-    assert time.process_time() - started < 5  # what was quadratic took minutes
+    assert time.process_time() - started < 1.5  # what was quadratic took seconds to minutes
 
 
 def test_brackets_by_the_hundred_are_not_compared() -> None:

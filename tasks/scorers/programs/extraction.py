@@ -37,19 +37,24 @@ class _Reader:
 
     def __init__(self) -> None:
         self._left = _MAX_READ
-        self._trees: dict[str, ast.Module | None] = {}
+        self._parsed: dict[str, ast.Module | int] = {}
 
     def tree(self, text: str) -> ast.Module | None:
-        if text not in self._trees:
-            self._trees[text] = _parse(text) if self._may_read(text) else None
-        return self._trees[text]
+        """The text's tree, also where it holds a `return` outside a function."""
+        parsed = self._parse(text)
+        return None if isinstance(parsed, int) else parsed
 
     def fault(self, text: str) -> int | None:
-        return _faulty_line(text) if self._may_read(text) else 1
+        """The line that keeps a text from being a program, None where it is one."""
+        parsed = self._parse(text)
+        return parsed if isinstance(parsed, int) else _stray_statement(parsed)
 
-    def _may_read(self, text: str) -> bool:
-        self._left -= len(text)
-        return self._left >= 0
+    def _parse(self, text: str) -> ast.Module | int:
+        """The tree, or the line of the first fault."""
+        if text not in self._parsed:
+            self._left -= len(text)
+            self._parsed[text] = _parse(text) if self._left >= 0 else 1
+        return self._parsed[text]
 
     def program(self, text: str) -> str | None:
         """`text`, its common indentation removed where it needs that to parse; None where it does not parse."""
@@ -118,7 +123,7 @@ def extract_program(answer: str, names: Sequence[str], prompt: str = "") -> Extr
         if reader.defines(code, names):
             return Extracted(code, complete=True)
     for code in (code for text in texts for code in _continuations(reader, prompt, text)):
-        if reader.fault(code) is None and reader.defines(code, names):
+        if reader.defines(code, names) and reader.fault(code) is None:
             return Extracted(code, complete=True)
     return Extracted(together, complete=False)
 
@@ -217,23 +222,33 @@ def _tree(source: str) -> ast.Module:
         return ast.parse(source)
 
 
-def _parse(text: str) -> ast.Module | None:
+def _parse(text: str) -> ast.Module | int:
     try:
         return _tree(text)
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
-        return None
-
-
-def _faulty_line(text: str) -> int | None:
-    """The line that keeps a text from being a program, None where it is one: `return` outside a function parses, but
-    does not compile.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            compile(text, "<answer>", "exec", dont_inherit=True)
     except SyntaxError as error:
         return error.lineno or 1
     except (ValueError, MemoryError, RecursionError):
         return 1
-    return None
+
+
+def _stray_statement(tree: ast.Module) -> int | None:
+    """The first line with a `return`, `yield` or `await` outside a function or a `break` or `continue` outside a loop.
+
+    Such a text parses but does not compile. Compiling it would tell more, at a cost that is quadratic in its length.
+    """
+    lines: list[int] = []
+    waiting: list[tuple[ast.AST, bool, bool]] = [(tree, False, False)]
+    while waiting:
+        node, in_function, in_loop = waiting.pop()
+        if not in_function and isinstance(node, ast.Return | ast.Yield | ast.YieldFrom | ast.Await):
+            lines.append(node.lineno)
+        elif not in_loop and isinstance(node, ast.Break | ast.Continue):
+            lines.append(node.lineno)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            in_function, in_loop = True, False
+        elif isinstance(node, ast.ClassDef):
+            in_function, in_loop = False, False
+        elif isinstance(node, ast.For | ast.AsyncFor | ast.While):
+            in_loop = True
+        waiting += [(child, in_function, in_loop) for child in ast.iter_child_nodes(node)]
+    return min(lines, default=None)
