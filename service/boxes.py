@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import anyio
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agentlab.sandboxes.protocol import Backend, BoxSpec, Capability, Sandbox
+
+Purpose: TypeAlias = Literal["agent", "scorer"]
+"""Whom a box is for."""
 
 
 def offered_by(sandbox: BackendName, image: str) -> frozenset[Capability]:
@@ -65,7 +68,7 @@ class Lease:
     """One trial's claim on a box: started ahead while the model thinks, waited for at first use, always given back."""
 
     def __init__(
-        self, boxes: Boxes, spec: BoxSpec, files: Mapping[str, str], recorder: Recorder, purpose: str = "agent"
+        self, boxes: Boxes, spec: BoxSpec, files: Mapping[str, str], recorder: Recorder, purpose: Purpose
     ) -> None:
         self._boxes = boxes
         self._spec = spec
@@ -113,7 +116,7 @@ class Lease:
                 image=box.image,
                 wait_ms=waited_ms,
                 start_ms=box.start_ms,
-                purpose="scorer" if self._purpose == "scorer" else "agent",
+                purpose=self._purpose,
             )
         )
 

@@ -6,7 +6,8 @@ import inspect
 import math
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,9 @@ from agentlab.models.protocol import ModelError
 from agentlab.sandboxes.protocol import SandboxError
 from agentlab.scaffolds import open_scaffold
 from agentlab.scaffolds.episode import AgentLimits, Episode
-from agentlab.service.boxes import Boxes, Lease
+from agentlab.service.boxes import Boxes, Lease, Purpose
 from agentlab.service.planner import Refusal, Route
-from agentlab.tasks.types import Sample, Score, ScoreContext, Submission, Task, TaskError
+from agentlab.tasks.types import Sample, Score, ScoreContext, Scorer, Submission, Task, TaskError
 from agentlab.traces.events import ErrorRaised, Flag, Outcome, Recorder, Scored
 
 if TYPE_CHECKING:
@@ -94,101 +95,106 @@ async def attempt(
     if isinstance(route, Refusal):
         return _record_end(recorder, _Ended("task", "unroutable", f"sample {sample.id} {route.reason}"))
     if route.spec is None:
-        try:
-            return await _agent_and_score(setting, route, sample, prompt, model, recorder, epoch, None)
-        except _Ended as ended:
-            return _record_end(recorder, ended)
+        return await _Attempt(setting, route, sample, prompt, model, recorder, epoch).carry_out()
     unready = boxes.failed_images.get(route.spec.image)
     if unready is not None:
         # At once: whether such a trial counts must not hang on whether its agent happens to touch the box.
         return _record_end(recorder, _sandbox_ended(unready))
-    lease = Lease(boxes, route.spec, sample.files, recorder, "scorer" if route.agent.where == "direct" else "agent")
-    result = await _attempt_in_box(setting, route, sample, prompt, model, recorder, epoch, lease)
-    result.sandbox_seconds = lease.seconds
-    return result
+    purpose: Purpose = "scorer" if route.agent.where == "direct" else "agent"
+    lease = Lease(boxes, route.spec, sample.files, recorder, purpose)
+    return await _Attempt(setting, route, sample, prompt, model, recorder, epoch, lease).carry_out_in_box(lease)
 
 
-async def _attempt_in_box(
-    setting: Setting,
-    route: Route,
-    sample: Sample,
-    prompt: Prompt,
-    model: Model,
-    recorder: Recorder,
-    epoch: int,
-    lease: Lease,
-) -> Result:
-    result = Result("cancelled", error_kind="stopped")
-    async with lease:
-        async with anyio.create_task_group() as group:
-            if route.agent.where != "direct":
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One try at a sample that can be routed, everything in hand."""
+
+    setting: Setting
+    route: Route
+    sample: Sample
+    prompt: Prompt
+    model: Model
+    recorder: Recorder
+    epoch: int
+    lease: Lease | None = None
+    """Where the agent or the scorer needs a box."""
+
+    async def carry_out_in_box(self, lease: Lease) -> Result:
+        """`carry_out`, with the agent's box started beside it and given back at the end."""
+        result = Result("cancelled", error_kind="stopped")
+        async with lease, anyio.create_task_group() as group:
+            if self.route.agent.where != "direct":
                 group.start_soon(lease.start)
-            try:
-                result = await _agent_and_score(setting, route, sample, prompt, model, recorder, epoch, lease)
-            except _Ended as ended:
-                result = _record_end(recorder, ended)
+            result = await self.carry_out()
             group.cancel_scope.cancel()
+        result.sandbox_seconds = lease.seconds
         return result
 
+    async def carry_out(self) -> Result:
+        """Agent, then scorer; where one of them ends the attempt, that is recorded and becomes the outcome."""
+        try:
+            submission = await self._run_agent()
+            box = None
+            if self.lease is not None:
+                if self.route.scorer.where != "direct":
+                    box = await _grading_box(self.route, self.lease)
+                if self.setting.task.answer_file and self.route.agent.where != "direct":
+                    place = box or await _quiet_box(self.lease)
+                    submission = await _with_answer_file(self.setting.task, submission, place)
+            score = await self._run_scorers(submission, box)
+        except _Ended as ended:
+            return _record_end(self.recorder, ended)
+        flags = tuple(dict.fromkeys((*submission.flags, *score.flags)))
+        return Result("scored", score.value, score.scores, flags)
 
-async def _agent_and_score(
-    setting: Setting,
-    route: Route,
-    sample: Sample,
-    prompt: Prompt,
-    model: Model,
-    recorder: Recorder,
-    epoch: int,
-    lease: Lease | None,
-) -> Result:
-    submission = await _run_agent(setting, route, sample, prompt, model, recorder, epoch, lease)
-    box = None
-    if lease is not None:
-        if route.scorer.where != "direct":
-            box = await _grading_box(route, lease)
-        if setting.task.answer_file and route.agent.where != "direct":
-            submission = await _with_answer_file(setting.task, submission, box or await _quiet_box(lease))
-    judge = setting.judge(recorder) if setting.judge is not None else None
-    score = await _run_scorers(setting, sample, submission, ScoreContext(box, judge, recorder))
-    flags = tuple(dict.fromkeys((*submission.flags, *score.flags)))
-    return Result("scored", score.value, score.scores, flags)
+    async def _run_agent(self) -> Submission:
+        setting, lease = self.setting, self.lease
+        episode = Episode(
+            sample=self.sample,
+            model=self.model,
+            recorder=self.recorder,
+            messages=self.prompt.messages,
+            prompt=self.prompt.text,
+            continuations=self.prompt.continuations,
+            sampling=epoch_sampling(setting.sampling, self.epoch),
+            tools=setting.tools,
+            box=lease.get if lease is not None and self.route.agent.where != "direct" else None,
+            limits=setting.limits,
+            epoch=self.epoch,
+            send_reasoning=setting.send_reasoning,
+        )
+        try:
+            return await open_scaffold(self.route.scaffold)(episode)
+        except ModelError as error:
+            outcome: Outcome = "cancelled" if error.kind == "cost_limit" else "model"
+            raise _Ended(outcome, error.kind, str(error)) from None
+        except SandboxError as error:
+            raise _sandbox_ended(error) from None
+        except TaskError as error:
+            raise _Ended("task", "task", str(error)) from None
+        except Exception as error:  # noqa: BLE001  the boundary: a defect met by one trial must not end the others
+            detail = traceback.format_exc()
+            raise _Ended("task", "internal", f"{type(error).__name__}: {error}", detail=detail) from None
 
-
-async def _run_agent(
-    setting: Setting,
-    route: Route,
-    sample: Sample,
-    prompt: Prompt,
-    model: Model,
-    recorder: Recorder,
-    epoch: int,
-    lease: Lease | None,
-) -> Submission:
-    episode = Episode(
-        sample=sample,
-        model=model,
-        recorder=recorder,
-        messages=prompt.messages,
-        prompt=prompt.text,
-        continuations=prompt.continuations,
-        sampling=epoch_sampling(setting.sampling, epoch),
-        tools=setting.tools,
-        box=lease.get if lease is not None and route.agent.where != "direct" else None,
-        limits=setting.limits,
-        epoch=epoch,
-        send_reasoning=setting.send_reasoning,
-    )
-    try:
-        return await open_scaffold(route.scaffold)(episode)
-    except ModelError as error:
-        outcome: Outcome = "cancelled" if error.kind == "cost_limit" else "model"
-        raise _Ended(outcome, error.kind, str(error)) from None
-    except SandboxError as error:
-        raise _sandbox_ended(error) from None
-    except TaskError as error:
-        raise _Ended("task", "task", str(error)) from None
-    except Exception as error:  # noqa: BLE001  the boundary: a defect met by one trial must not end the others
-        raise _Ended("task", "internal", f"{type(error).__name__}: {error}", detail=traceback.format_exc()) from None
+    async def _run_scorers(self, submission: Submission, box: Sandbox | None) -> Score:
+        """All scorers' verdicts as one: the first one's value, the others as named scores."""
+        judge = self.setting.judge(self.recorder) if self.setting.judge is not None else None
+        context = ScoreContext(box, judge, self.recorder)
+        headline: float | None = None
+        scores: dict[str, float] = {}
+        flags: list[Flag] = []
+        for scorer in self.setting.task.scorers:
+            scored = await _grade(scorer, self.sample, submission, context)
+            self.recorder.record(scored)
+            scores.update(scored.scores)
+            flags.extend(scored.flags)
+            if headline is None:
+                headline = scored.value
+            else:
+                scores[scorer.name] = scored.value
+        if headline is None:
+            raise _Ended("task", "no_scorer", f"task {self.setting.task.name} declares no scorer")
+        return Score(value=headline, scores=scores, flags=tuple(flags))
 
 
 def epoch_sampling(sampling: Sampling, epoch: int) -> Sampling:
@@ -202,84 +208,71 @@ async def _grading_box(route: Route, lease: Lease) -> Sandbox:
     """The box to grade in: the agent's own with every process of the agent dead, or a fresh one."""
     if route.shared_box:
         return await _quiet_box(lease)
-    try:
+    with _failures_end_the_attempt():
         await lease.start()
         return await lease.get()
-    except SandboxError as error:
-        raise _sandbox_ended(error) from None
-    except TaskError as error:
-        raise _Ended("task", "task", str(error)) from None
 
 
 async def _quiet_box(lease: Lease) -> Sandbox:
     """The agent's own box with every process of the agent dead."""
-    try:
+    with _failures_end_the_attempt():
         box = await lease.get()
         await box.quiesce()
+        return box
+
+
+@contextmanager
+def _failures_end_the_attempt() -> Iterator[None]:
+    """What goes wrong with a box, or with the files that a task lays into it."""
+    try:
+        yield
     except SandboxError as error:
         raise _sandbox_ended(error) from None
     except TaskError as error:
         raise _Ended("task", "task", str(error)) from None
-    return box
 
 
 async def _with_answer_file(task: Task, submission: Submission, box: Sandbox) -> Submission:
     """The submission with the text of the task's answer file, where the agent wrote one."""
     try:
-        data = await box.read_file(task.answer_file, max_bytes=1 << 20)
-    except (FileNotFoundError, IsADirectoryError, PermissionError, ValueError, OSError):
+        with _failures_end_the_attempt():
+            data = await box.read_file(task.answer_file, max_bytes=1 << 20)
+    except (ValueError, OSError):  # no such file, no regular file, or a longer one than an answer is
         return submission
-    except SandboxError as error:
-        raise _sandbox_ended(error) from None
     flags = tuple(flag for flag in submission.flags if flag != "empty")
     return msgspec.structs.replace(submission, answer=data.decode("utf-8", "replace"), flags=flags)
 
 
-async def _run_scorers(setting: Setting, sample: Sample, submission: Submission, context: ScoreContext) -> Score:
-    """All scorers' verdicts as one: the first one's value, the others as named scores."""
-    headline: Score | None = None
-    scores: dict[str, float] = {}
-    flags: list[Flag] = []
-    for scorer in setting.task.scorers:
-        try:
-            verdict = scorer.grade(sample, submission, context)
-            score = await verdict if inspect.isawaitable(verdict) else verdict
-            value = float(score.value)
-            named = {name: float(number) for name, number in score.scores.items()}
-        except SandboxError as error:
-            raise _sandbox_ended(error) from None
-        except ModelError as error:
-            # A judge that was not asked for want of money is no verdict on the scorer: a resume asks it.
-            outcome: Outcome = "cancelled" if error.kind == "cost_limit" else "verifier"
-            raise _Ended(outcome, error.kind, f"scorer {scorer.name}: judge: {error}") from None
-        except Exception as error:  # noqa: BLE001  the boundary: whatever a scorer raises is its own failure, never a 0
-            detail = traceback.format_exc()
-            raise _Ended("verifier", type(error).__name__, f"scorer {scorer.name}: {error}", detail=detail) from None
-        for name, number in {"value": value, **named}.items():
-            if not math.isfinite(number):
-                raise _Ended("verifier", "nan", f"scorer {scorer.name} returned {number} as {name}: no finite number")
-        context.recorder.record(
-            Scored(
-                at=time.time(),
-                scorer=scorer.name,
-                version=scorer.version,
-                value=value,
-                scores=named,
-                answer=score.answer[:4096],
-                target=_target_text(sample)[:4096],
-                explanation=score.explanation[:4096],
-                flags=score.flags,
-            )
-        )
-        scores.update(named)
-        flags.extend(score.flags)
-        if headline is None:
-            headline = score
-        else:
-            scores[scorer.name] = value
-    if headline is None:
-        raise _Ended("task", "no_scorer", f"task {setting.task.name} declares no scorer")
-    return Score(value=float(headline.value), scores=scores, flags=tuple(flags))
+async def _grade(scorer: Scorer, sample: Sample, submission: Submission, context: ScoreContext) -> Scored:
+    """One scorer's verdict, as it is recorded."""
+    try:
+        verdict = scorer.grade(sample, submission, context)
+        score = await verdict if inspect.isawaitable(verdict) else verdict
+        value = float(score.value)
+        named = {name: float(number) for name, number in score.scores.items()}
+    except SandboxError as error:
+        raise _sandbox_ended(error) from None
+    except ModelError as error:
+        # A judge that was not asked for want of money is no verdict on the scorer: a resume asks it.
+        outcome: Outcome = "cancelled" if error.kind == "cost_limit" else "verifier"
+        raise _Ended(outcome, error.kind, f"scorer {scorer.name}: judge: {error}") from None
+    except Exception as error:  # noqa: BLE001  the boundary: whatever a scorer raises is its own failure, never a 0
+        detail = traceback.format_exc()
+        raise _Ended("verifier", type(error).__name__, f"scorer {scorer.name}: {error}", detail=detail) from None
+    for name, number in {"value": value, **named}.items():
+        if not math.isfinite(number):
+            raise _Ended("verifier", "nan", f"scorer {scorer.name} returned {number} as {name}: no finite number")
+    return Scored(
+        at=time.time(),
+        scorer=scorer.name,
+        version=scorer.version,
+        value=value,
+        scores=named,
+        answer=score.answer[:4096],
+        target=_target_text(sample)[:4096],
+        explanation=score.explanation[:4096],
+        flags=score.flags,
+    )
 
 
 def _target_text(sample: Sample) -> str:
