@@ -64,7 +64,8 @@ def cut(text: str, max_chars: int | None) -> str:
         return text
     head = max_chars * 2 // 3
     tail = max_chars - head
-    return f"{text[:head]}\n... {len(text) - max_chars} characters left out ...\n{text[len(text) - tail :]}"
+    said = f"... {len(text) - max_chars} more characters (--full) ..."
+    return f"{text[:head]}\n{said}\n{text[len(text) - tail :]}"
 
 
 def cut_lines(text: str, max_lines: int | None) -> str:
@@ -81,48 +82,75 @@ def cut_lines(text: str, max_lines: int | None) -> str:
 def render_trace(
     events: Iterable[Event | StoredEvent],
     *,
+    began: float | None = None,
     width: int = 100,
     max_chars: int | None = 2000,
     max_lines: int | None = 40,
 ) -> Iterator[str]:
-    """The steps of a trace as blocks of lines without markup, numbered from 1.
+    """The steps of a trace as blocks of lines without markup, one an event, numbered from 1.
 
-    A conversation is shown as it grows: a model call shows only the messages that the call before it did not have.
-    `width` is where long lines wrap, in characters; `max_lines` and `max_chars` are how much of each text is shown
-    (None: all of it).
+    Everything is shown once: a model call shows only the messages that the call before it did not have, and what a
+    tool was asked and answered stands at the tool's step. `began` is when the attempt began, in seconds since the
+    epoch (None: at its first event); `width` is where long lines wrap, in characters; `max_lines` and `max_chars` are
+    how much of each text is shown (None: all of it).
     """
-    shown: tuple[Message, ...] = ()
-    began: float | None = None
-    for number, event in _numbered(events):
+    numbered = list(_numbered(events))
+    carried_out = _carried_out(event for _, event in numbered)
+    shown = _Shown()
+    for number, event in numbered:
         began = event.at if began is None else began
         body = _Body(width, max_chars, max_lines)
         if isinstance(event, ModelCall):
-            title = _model_call(event, shown, body)
-            shown = event.messages if event.response is None else (*event.messages, event.response)
+            title = _model_call(event, shown, carried_out.get(id(event), frozenset()), body)
         else:
             title = _DESCRIBE[type(event)](event, body)
+            if isinstance(event, ToolCallEvent):
+                shown.told.add((event.call.id, event.result.content))
         after = _duration((event.at - began) * 1000)
         yield "\n".join([f"{number:3}  {_one_line(title)}  (+{after})", *body.lines])
+
+
+class _Shown:
+    """What the steps so far have shown of the conversations."""
+
+    def __init__(self) -> None:
+        self.messages: dict[str, tuple[Message, ...]] = {}
+        """By the purpose of the calls: an agent's conversation goes on where a judge's came between."""
+        self.told: set[tuple[str, str]] = set()
+        """Results of tools: the id of the call, and the text that went back to the model."""
+
+    def new_in(self, call: ModelCall) -> tuple[Message, ...]:
+        """The messages of `call` that no step has shown yet."""
+        before = self.messages.get(call.purpose, ())
+        self.messages[call.purpose] = call.messages if call.response is None else (*call.messages, call.response)
+        repeated = 0
+        for old, new in zip(before, call.messages, strict=False):
+            # Thinking is shown where it was thought, and mostly not sent back.
+            if old != new and msgspec.structs.replace(old, reasoning=new.reasoning) != new:
+                break
+            repeated += 1
+        if repeated < len(before) - 1:
+            repeated = 0  # another conversation: shown from its beginning
+        return tuple(
+            m for m in call.messages[repeated:] if m.role != "tool" or (m.tool_call_id, m.text) not in self.told
+        )
+
+
+def _carried_out(events: Iterable[Event]) -> dict[int, frozenset[str]]:
+    """For each model call (by `id`) the ids of those of its tool calls that a step of their own follows."""
+    followed: dict[int, set[str]] = {}
+    asked: ModelCall | None = None
+    for event in events:
+        if isinstance(event, ModelCall) and event.purpose == "agent":
+            asked = event
+        elif isinstance(event, ToolCallEvent) and asked is not None:
+            followed.setdefault(id(asked), set()).add(event.call.id)
+    return {key: frozenset(calls) for key, calls in followed.items()}
 
 
 def _numbered(events: Iterable[Event | StoredEvent]) -> Iterator[tuple[int, Event]]:
     for place, item in enumerate(events):
         yield (item.seq + 1, item.event) if isinstance(item, StoredEvent) else (place + 1, item)
-
-
-def render_rich(
-    events: Iterable[Event | StoredEvent], *, width: int = 100, max_chars: int | None = 2000
-) -> Iterator[Any]:
-    """The same blocks as `rich` texts: titles bold, errors red. Nothing in a trace is read as markup."""
-    from rich.text import Text
-
-    kept = [event for _, event in _numbered(events)]
-    for event, block in zip(kept, render_trace(kept, width=width, max_chars=max_chars), strict=True):
-        title, newline, rest = block.partition("\n")
-        failed = isinstance(event, (ErrorRaised, ModelRetry))
-        text = Text(title, style="bold red" if failed else "bold")
-        text.append(newline + rest, style="not bold default")
-        yield text
 
 
 def to_json(events: Iterable[Event | StoredEvent]) -> list[dict[str, Any]]:
@@ -175,87 +203,84 @@ def _one_line(text: str) -> str:
 
 
 def _wrapped(line: str, width: int) -> list[str]:
-    """Pieces of at most `width` characters, broken at a blank (which goes), or in a word that is longer than that."""
+    """Pieces of at most `width` characters, broken at a blank (which goes), or in a word that is longer than that.
+    Those after the first stand as far in as the first does, so that code keeps its shape.
+    """
+    indent = " " * min(len(line) - len(line.lstrip(" ")), width // 2)
     pieces = []
-    start = 0
-    while len(line) - start > width:
-        blank = line.rfind(" ", start + 1, start + width + 1)
-        if blank > 0 and line[start:blank].strip():
-            pieces.append(line[start:blank])
-            start = blank + 1
-        else:
-            pieces.append(line[start : start + width])
-            start += width
-    return [*pieces, line[start:]]
+    start, lead = 0, ""
+    while len(lead) + len(line) - start > width:
+        end = start + width - len(lead)
+        blank = line.rfind(" ", start + 1, end + 1)
+        at_blank = blank > 0 and bool(line[start:blank].strip())
+        pieces.append(lead + line[start : blank if at_blank else end])
+        start, lead = blank + 1 if at_blank else end, indent
+    return [*pieces, lead + line[start:]]
 
 
-def _model_call(call: ModelCall, shown: tuple[Message, ...], body: _Body) -> str:
-    repeated = 0
-    for old, new in zip(shown, call.messages, strict=False):
-        if old != new:
-            break
-        repeated += 1
-    if repeated and repeated < len(shown) - 1:
-        repeated = 0  # another conversation, a judge's for example: shown from its beginning
-    for message in call.messages[repeated:]:
-        _message(message, body)
+def _model_call(call: ModelCall, shown: _Shown, carried_out: frozenset[str], body: _Body) -> str:
+    for message in shown.new_in(call):
+        _message(message, frozenset(), body)
     body.add("prompt", call.prompt)
     for index, text in enumerate(call.continuations):
         score = f"{call.logprobs[index]:.3f}" if index < len(call.logprobs) else "?"
         body.add(f"continuation {score}", text)
     if call.response is not None:
-        _message(call.response, body)
+        _message(call.response, carried_out, body)
     usage = call.usage
-    facts = [f"{usage.input_tokens} in, {usage.output_tokens} out", _duration(call.latency_ms)]
+    facts = [f"{usage.input_tokens} tokens in", f"{usage.output_tokens} out", _duration(call.latency_ms)]
     if usage.cached_tokens:
-        facts[0] += f", {usage.cached_tokens} cached"
+        facts[0] += f" ({usage.cached_tokens} cached)"
     if call.ttft_ms is not None:
-        facts.append(f"first token {_duration(call.ttft_ms)}")
+        facts.append(f"first token after {_duration(call.ttft_ms)}")
     if call.cost_usd is not None:
-        facts.append(f"${call.cost_usd:.6f}")
+        facts.append(f"{call.cost_usd:.6f} USD")
     if call.cached:
         facts.append("from the cache")
     if call.stop_reason in ("length", "content_filter"):
-        facts.append(f"stopped: {call.stop_reason}")
+        facts.append(f"stopped by {call.stop_reason}")
     who = "model" if call.purpose == "agent" else "judge"
-    return f"{who} {call.model}  {' | '.join(facts)}"
+    return f"{who} {call.model}: {', '.join(facts)}"
 
 
-def _message(message: Message, body: _Body) -> None:
+def _message(message: Message, carried_out: frozenset[str], body: _Body) -> None:
     body.add(f"{message.role}, thinking", message.reasoning)
     body.add(message.role, message.text)
     if not isinstance(message.content, str):
         for part in message.content:
             if isinstance(part, ImagePart):
                 body.add(message.role, f"[{part.media_type} {part.sha256[:12] or f'{len(part.data)} bytes'}]")
+    followed = [call.name for call in message.tool_calls if call.id in carried_out]
+    body.add(f"{message.role} calls", ", ".join(followed))
     for call in message.tool_calls:
-        body.add(f"{message.role} calls", _call_text(call))
+        if call.id not in carried_out:
+            body.add(f"{message.role} calls {call.name}", _arguments(call) or "(no arguments)")
 
 
-def _call_text(call: ToolCall) -> str:
+def _arguments(call: ToolCall) -> str:
+    """The arguments on one line, or each on its own where one of them has several; as they came where malformed."""
     if call.error:
-        return f"{call.name}({call.raw})\nmalformed: {call.error}"
-    texts = [f"{name}={_value(value)}" for name, value in call.arguments.items()]
-    joined = ", ".join(texts)
-    return f"{call.name}({joined})" if "\n" not in joined else "\n".join([f"{call.name}:", *texts])
+        return f"{call.raw}\nmalformed: {call.error}"
+    texts = [f"{_one_line(name)}={_value(value)}" for name, value in call.arguments.items()]
+    return ("\n" if any("\n" in text for text in texts) else ", ").join(texts)
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, str) and "\n" in value:
-        return f"\n{value}"
+    if isinstance(value, str) and "\n" in value.rstrip("\n"):
+        return "".join(f"\n  {line}" for line in value.removesuffix("\n").split("\n"))
     return json.dumps(value, ensure_ascii=False, default=repr)
 
 
 def _tool_call(event: ToolCallEvent, body: _Body) -> str:
-    body.add("arguments", _call_text(event.call))
+    body.add("arguments", _arguments(event.call))
     result = event.result
     body.add("output", result.content)
     if result.dropped_bytes:
-        body.add("", f"({result.dropped_bytes} bytes of output were cut)")
+        body.add("", f"({result.dropped_bytes} bytes of output were cut, the model did not see them)")
     for image in result.images:
         body.add("image", f"[{image.media_type} {image.sha256[:12]}]")
-    failure = f"  failed: {result.error}" if result.error else ""
-    return f"tool {event.call.name}  {_duration(event.duration_ms)}{failure}"
+    failure = f", failed: {result.error}" if result.error else ""
+    return f"tool {event.call.name}: {_duration(event.duration_ms)}{failure}"
 
 
 def _sandbox_exec(event: SandboxExec, body: _Body) -> str:
@@ -263,27 +288,27 @@ def _sandbox_exec(event: SandboxExec, body: _Body) -> str:
     body.add("stdout", event.stdout)
     body.add("stderr", event.stderr)
     ended = "timed out" if event.timed_out else f"exit {event.exit_code}"
-    return f"exec as {event.user}  {ended}{', out of memory' if event.oom else ''}  {_duration(event.duration_ms)}"
+    return f"exec as {event.user}: {ended}{', out of memory' if event.oom else ''}, {_duration(event.duration_ms)}"
 
 
 def _sandbox_start(event: SandboxStart, body: _Body) -> str:
     body.add("image", event.image)
-    waited = f"waited {_duration(event.wait_ms)}, started in {_duration(event.start_ms)}"
-    return f"box {event.box[:12]} for the {event.purpose}  {event.sandbox} ({event.isolation})  {waited}"
+    kind = event.sandbox if event.sandbox == event.isolation else f"{event.sandbox}, {event.isolation}"
+    waited = f"waited {_duration(event.wait_ms)} for it, which took {_duration(event.start_ms)} to start"
+    return f"box {event.box[:32]} for the {event.purpose}: {kind}, {waited}"
 
 
 def _sandbox_end(event: SandboxEnd, body: _Body) -> str:
-    return f"box {event.box[:12]} given back  {event.seconds:.1f} s"
+    return f"box {event.box[:32]} given back after {_duration(event.seconds * 1000)}"
 
 
 def _scored(event: Scored, body: _Body) -> str:
     body.add("answer", event.answer)
     body.add("target", event.target)
     body.add("why", event.explanation)
-    for name, value in event.scores.items():
-        body.add(name, f"{value:g}")
-    flags = f"  {', '.join(event.flags)}" if event.flags else ""
-    return f"score {event.value:g}  {event.scorer}/{event.version}{flags}"
+    body.add("also", ", ".join(f"{name} {value:g}" for name, value in event.scores.items()))
+    flags = f", flagged {', '.join(event.flags)}" if event.flags else ""
+    return f"score {event.value:g} by {event.scorer}, version {event.version}{flags}"
 
 
 def _error(event: ErrorRaised, body: _Body) -> str:

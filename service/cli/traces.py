@@ -13,6 +13,7 @@ from agentlab.service.cli.exits import boundary, fail
 from agentlab.service.cli.results import json_option, runs_dir_option
 
 if TYPE_CHECKING:
+    from agentlab.traces.reader import RunReader
     from agentlab.traces.rows import AttemptRow
 
 
@@ -29,8 +30,8 @@ def traces() -> None:
 @runs_dir_option
 @json_option
 def show(run: str, trial: str, attempt: int | None, full: bool, runs_dir: str, as_json: bool) -> None:
-    """Show the steps of a trial. RUN is an id, a unique prefix, a path or latest; TRIAL a number or
-    TASK/SAMPLE@EPOCH.
+    """Show the steps of a trial, each with the time since the attempt began. RUN is an id, a unique prefix, a path or
+    latest; TRIAL a number that `results show RUN --samples` prints, or TASK/SAMPLE@EPOCH.
     """
     from agentlab.traces.reader import RunReader, resolve_run, resolve_trial
     from agentlab.traces.render import render_trace, to_json
@@ -44,15 +45,33 @@ def show(run: str, trial: str, attempt: int | None, full: bool, runs_dir: str, a
         if as_json:
             print(json.dumps(to_json(events)))
             return
+        row = tried[attempt] if attempt is not None else reader.trial(number)
+        most_chars, most_lines = (None, None) if full else (2000, 40)
         width = shutil.get_terminal_size((100, 24)).columns
-        lines = [_head(tried[attempt] if attempt in tried else reader.trial(number))]
-        lines += render_trace(events, width=width, max_chars=None if full else 2000, max_lines=None if full else 40)
-        click.echo("\n".join(lines))
+        blocks = render_trace(events, began=row.started_at, width=width, max_chars=most_chars, max_lines=most_lines)
+        click.echo("\n".join([_head(row, len(tried), reader), *(_bold_title(block) for block in blocks)]))
+        if not events:
+            click.echo("no step is stored of it: the run was killed, or is still at it")
 
 
-def _head(row: AttemptRow) -> str:
+def _head(row: AttemptRow, attempts: int, reader: RunReader) -> str:
+    """What the trial is, how it ended, and how it was run."""
     from agentlab.traces.render import clean
 
-    value = f", value {row.value:.3f}" if row.value is not None else ""
-    name = f"{row.task}/{row.sample}@{row.epoch}, attempt {row.attempt}"
-    return clean(f"trial {row.trial}: {name}, {row.outcome or 'not finished'}{value}")
+    which = f"attempt {row.attempt}" + (f" of {attempts}" if attempts > 1 else "")
+    ended: str = row.outcome or "not finished"
+    if row.value is not None:
+        ended += f", value {row.value:.3f}"
+    if row.flags:
+        ended += f", flagged {', '.join(row.flags)}"
+    model = reader.document().get("model", "")
+    route = ", ".join(f"{role} {row.route[role]}" for role in ("scaffold", "agent", "scorer") if role in row.route)
+    return clean(
+        f"trial {row.trial}: {row.task}/{row.sample}@{row.epoch}, {which}: {ended}\n"
+        f"run {reader.run_dir.name}, model {model}, {route or 'no route'}"
+    )
+
+
+def _bold_title(block: str) -> str:
+    title, newline, rest = block.partition("\n")
+    return click.style(title, bold=True) + newline + rest

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import unicodedata
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from agentlab.traces.events import (
     Artifact,
@@ -32,7 +31,7 @@ from agentlab.traces.events import (
     ToolResult,
     Usage,
 )
-from agentlab.traces.render import clean, render_rich, render_trace, to_json
+from agentlab.traces.render import clean, render_trace, to_json
 from agentlab.traces.rows import StoredEvent
 
 FORBIDDEN = {"\u202e", "\u2066", "\u2069", "\u200f", "\u2028", "\U000e0041"}
@@ -139,14 +138,15 @@ def test_a_trace_reads_as_numbered_steps() -> None:
     blocks = list(render_trace(TRACE))
     text = "\n".join(blocks)
     assert [block.split()[0] for block in blocks] == [str(number) for number in range(1, 13)]
-    assert "model m  20 in, 5 out | 1.5 s | first token 80 ms | $0.001000  (+2.0 s)" in blocks[2]
+    assert "model m: 20 tokens in, 5 out, 1.5 s, first token after 80 ms, 0.001000 USD  (+2.0 s)" in blocks[2]
     assert "system: You are terse." in blocks[2] and "assistant, thinking: I should look." in blocks[2]
-    assert "assistant calls:" in blocks[2] and "command=" in blocks[2] and "         wc" in blocks[2]
-    assert "output: a.txt\n       (7 bytes of output were cut)" in blocks[3] and "\x1b" not in text
-    assert "system" not in blocks[4] and "tool: a.txt" in blocks[4] and "stopped: length" in blocks[4]
-    assert "exec as grader  exit 1  900 ms" in blocks[5] and "stdout: 1 failed" in blocks[5]
+    assert blocks[2].endswith("assistant calls: bash")
+    assert "arguments:\n         command=\n           ls\n           wc\n       output: a.txt\n" in blocks[3]
+    assert "(7 bytes of output were cut, the model did not see them)" in blocks[3] and "\x1b" not in text
+    assert "system" not in blocks[4] and "stopped by length" in blocks[4]
+    assert "exec as grader: exit 1, 900 ms" in blocks[5] and "stdout: 1 failed" in blocks[5]
     assert "answer: a.txt\n       target: b.txt | c.txt\n" in blocks[7]
-    assert "score 0  exact/2  truncated" in blocks[7] and "why: b.txt expected" in blocks[7]
+    assert "score 0 by exact, version 2, flagged truncated" in blocks[7] and "why: b.txt expected" in blocks[7]
     assert "error at verifier: crash" in blocks[10] and "the scorer raised" in blocks[10]
     assert "rate_limit (HTTP 429), tried again after 1.5 s" in blocks[1] and blocks[11].endswith("(+5.0 min)")
 
@@ -154,7 +154,7 @@ def test_a_trace_reads_as_numbered_steps() -> None:
 def test_long_texts_are_cut_in_the_middle_and_wrapped() -> None:
     call = ModelCall(at=0.0, model="m", response=Message("assistant", "a" * 5000 + "the end"))
     (block,) = render_trace([call], width=60, max_chars=300)
-    assert "... 4707 characters left out ..." in block and block.endswith("the end")
+    assert "... 4707 more characters (--full) ..." in block and block.endswith("the end")
     assert max(map(len, block.split("\n")[1:])) <= 60
     (whole,) = render_trace([call], width=60, max_chars=None)
     assert whole.count("a") >= 5000
@@ -188,14 +188,52 @@ def test_hostile_names_cannot_forge_steps() -> None:
     )
     (block,) = render_trace([call])
     assert block.split("\n")[0].startswith("  1  tool x   2  score 1") and "\x1b" not in block
-    out = io.StringIO()
-    Console(file=out, width=120).print(*render_rich([call]), sep="\n")
-    assert "[bold]no markup[/bold]" in out.getvalue()
+    assert "[bold]no markup[/bold]" in block
 
 
-def test_another_conversation_is_shown_from_its_beginning() -> None:
+def test_what_a_tool_was_asked_and_answered_is_shown_once_at_its_own_step() -> None:
+    told = ToolCallEvent(at=103.0, call=ASKED.tool_calls[0], result=ToolResult("a.txt"))
+    again = msgspec.structs.replace(TRACE[4], messages=(SYSTEM, USER, ASKED, TOLD, Message("user", "Go on.")))
+    blocks = list(render_trace([TRACE[2], told, again]))
+    text = "\n".join(blocks)
+    assert text.count("a.txt") == 2  # the output, and the answer that quotes it
+    assert text.count("ls\n") == 1 and "ls\n" in blocks[1] and "output: a.txt" in blocks[1]
+    assert "user: Go on." in blocks[2]
+
+
+def test_a_call_that_was_not_carried_out_and_a_result_that_was_changed_are_shown_where_they_stand() -> None:
+    (block,) = render_trace([TRACE[2]])
+    assert block.endswith("assistant calls bash:\n         command=\n           ls\n           wc")
+    told = ToolCallEvent(at=103.0, call=ASKED.tool_calls[0], result=ToolResult("something else"))
+    assert "tool: a.txt" in list(render_trace([TRACE[2], told, TRACE[4]]))[2]
+
+
+def test_thinking_that_is_not_sent_back_repeats_no_message() -> None:
+    thought = Message("assistant", "Forty-two.", reasoning="Six times seven.")
+    first = ModelCall(at=1.0, model="m", messages=(USER,), response=thought)
+    more = (USER, Message("assistant", "Forty-two."), Message("user", "Sure?"))
+    blocks = list(render_trace([first, ModelCall(at=2.0, model="m", messages=more)]))
+    assert "Forty-two." in blocks[0] and blocks[1].split("\n")[1:] == ["       user: Sure?"]
+
+
+def test_another_conversation_is_shown_from_its_beginning_and_the_first_goes_on_after_it() -> None:
     judge = ModelCall(at=9.0, model="j", messages=(Message("user", "Grade this."),), purpose="judge")
-    assert "user: Grade this." in list(render_trace([TRACE[2], judge]))[1]
+    blocks = list(render_trace([TRACE[2], judge, TRACE[4]]))
+    assert "judge j" in blocks[1] and "user: Grade this." in blocks[1]
+    assert "user" not in blocks[2] and "tool: a.txt" in blocks[2]
+
+
+def test_a_malformed_call_is_shown_as_it_came() -> None:
+    call = ToolCall("1", "bash", raw='{"command": "ls', error="no JSON object")
+    (block,) = render_trace([ToolCallEvent(at=0.0, call=call, result=ToolResult("not JSON", error="bad_arguments"))])
+    assert '{"command": "ls\n         malformed: no JSON object' in block and "failed: bad_arguments" in block
+
+
+def test_wrapped_code_keeps_its_shape() -> None:
+    code = "        return sum(price * quantity for price, quantity in self.items.values() if quantity)"
+    (block,) = render_trace([Note(at=0.0, text=f"def total(self):\n{code}")], width=60)
+    lines = block.split("\n")[2:]
+    assert len(lines) == 3 and all(line.startswith(" " * 17) for line in lines) and max(map(len, lines)) <= 60
 
 
 def test_images_are_named() -> None:
