@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
@@ -14,6 +16,7 @@ from agentlab.models import replies
 from agentlab.models.cache import ResponseCache
 from agentlab.models.limits import EndpointLimiter
 from agentlab.models.options import ClientOptions
+from agentlab.models.presence import Presence
 from agentlab.models.prices import Price
 from agentlab.models.protocol import DEFAULT_SAMPLING, ChatResponse, ModelError, Sampling, ScoreResponse
 from agentlab.models.requests import RequestEncoder
@@ -68,6 +71,8 @@ class EndpointModel:
         self._policy = RetryPolicy(options.max_retries, options.backoff_s, max_retry_after_s=options.max_retry_after_s)
         identity = options.cache_identity or f"{endpoint.shown} {encoder.model}"
         self._cache = ResponseCache(options.cache, identity) if options.cache else None
+        self._patience_s = 2 * endpoint.connect_timeout_s
+        self._presence = Presence(endpoint.shown, self._look, options.departures)
         self.limiter = EndpointLimiter(
             options.max_connections,
             requests_per_minute=options.requests_per_minute,
@@ -161,6 +166,12 @@ class EndpointModel:
         except ModelError as error:
             raise self._located(error, body) from error
 
+    async def _look(self) -> None:
+        """Knock once. Raises `ModelError("connection")` where nobody opens; being slow to answer is no absence."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._patience_s):
+                await self._transport.get(MODELS)
+
     async def close(self) -> None:
         if self._cache is not None:
             self._cache.close()
@@ -191,7 +202,12 @@ class EndpointModel:
             finally:
                 self.limiter.release(ticket, overloaded=overloaded, tokens=beyond)
 
-        answer = await with_retries(attempt, self._policy, recorder)
+        try:
+            answer = await with_retries(attempt, self._policy, recorder, self._presence.gone)
+        except ModelError as error:
+            if error.kind == "connection":
+                await self._presence.lost()
+            raise
         if cache is not None:
             cache.put(plan.path, plan.body, epoch, answer)
         return answer
@@ -206,6 +222,7 @@ class EndpointModel:
                 status, body, retry_after = await self._transport.post(plan.path, plan.body)
             else:
                 status, body, retry_after = await self._transport.stream(plan.path, plan.body, stream.feed)
+            self._presence.answered()
             if status != 200:
                 raise self._status_error(status, body, retry_after, plan.path)
             answer = plan.read(body) if stream is None else stream.finish()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from agentlab.models.presence import Departures
     from agentlab.models.prices import CostMeter, PriceTable
 
 
@@ -44,6 +45,8 @@ class ClientOptions:
     prices: PriceTable | None = None
     cost: CostMeter | None = None
     """Shared by all clients of a run, so that one ceiling holds for all."""
+    departures: Departures | None = None
+    """Shared by all clients of a run: where one tells that its endpoint is gone."""
     api_key_env: str = ""
     """Variable that holds the key. Empty: `OPENAI_API_KEY`, and no key where that is not set."""
     headers: Mapping[str, str] = field(default_factory=dict)

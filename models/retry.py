@@ -65,10 +65,13 @@ class RetryPolicy:
         return min(retry_after_s, self.max_retry_after_s) + min(jitter, self.base_s)
 
 
-async def with_retries(attempt: Callable[[], Awaitable[T]], policy: RetryPolicy, recorder: Recorder | None) -> T:
+async def with_retries(
+    attempt: Callable[[], Awaitable[T]], policy: RetryPolicy, recorder: Recorder | None, gone: asyncio.Event
+) -> T:
     """The result of `attempt`, tried again as `policy` says. Every failed try becomes a `ModelRetry`.
 
-    Raises the last `ModelError`, whose message then says how often was tried.
+    Once `gone` is set nothing is tried again. Raises the last `ModelError`, whose message then says how often was
+    tried.
     """
     failures = 0
     timeouts = 0
@@ -79,18 +82,28 @@ async def with_retries(attempt: Callable[[], Awaitable[T]], policy: RetryPolicy,
             failures += 1
             timeouts += error.kind == "timeout"
             wait: float | None = None
-            if error.retryable and failures <= policy.max_retries and timeouts <= policy.max_timeout_retries:
+            again = failures <= policy.max_retries and timeouts <= policy.max_timeout_retries
+            if error.retryable and again and not gone.is_set():
                 wait = policy.wait_s(failures, error.retry_after_s)
             if recorder is not None:
                 event = ModelRetry(
                     at=time.time(), kind=error.kind, message=str(error), status=error.status, wait_s=wait
                 )
                 recorder.record(event)
-            if wait is None:
+            if wait is None or await _set_within(gone, wait):
                 if failures > 1:
                     raise _after(error, failures) from error
                 raise
-        await asyncio.sleep(wait)
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for `seconds`, or until `event` is set: which of the two."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 def _after(error: ModelError, tries: int) -> ModelError:

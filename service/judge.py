@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 
+from agentlab.models.presence import Departures
 from agentlab.models.prices import CostMeter
 from agentlab.models.protocol import Model, Sampling
 from agentlab.models.resolve import open_model, parse_model, probe
@@ -33,7 +34,7 @@ class ModelJudge:
 
 
 @asynccontextmanager
-async def open_judge(config: RunConfig, meter: CostMeter) -> AsyncIterator[MakeJudge | None]:
+async def open_judge(config: RunConfig, meter: CostMeter, departures: Departures) -> AsyncIterator[MakeJudge | None]:
     """The judge that the harness names, None where it names none. Raises ConfigError for a scripted one, ModelError."""
     if not config.harness.judge:
         yield None
@@ -44,7 +45,7 @@ async def open_judge(config: RunConfig, meter: CostMeter) -> AsyncIterator[MakeJ
     if not spec.name:
         # The judge is part of what is measured, so it is named, not found out.
         raise ConfigError(f"judge {config.harness.judge!r}: name the model, {config.harness.judge}#NAME")
-    model = await open_model(spec, client_options(config, meter, "judge"))
+    model = await open_model(spec, client_options(config, meter, departures, "judge"))
     try:
         await probe(model)
         yield lambda recorder: ModelJudge(model, recorder)

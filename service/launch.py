@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agentlab import __version__
+from agentlab.models.presence import Departures
 from agentlab.models.prices import CostMeter
 from agentlab.models.resolve import open_model, parse_model, probe
 from agentlab.sandboxes import open_backend
@@ -44,8 +45,8 @@ WORKERS_A_CONNECTION = 3
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """How a run ended: `status` is `finished`, or `interrupted`, `stopped`, `cost` or `incomplete`, which can be
-    resumed.
+    """How a run ended: `status` is `finished`, or `interrupted`, `stopped`, `cost`, `unreachable` or `incomplete`,
+    which can be resumed.
     """
 
     run_id: str
@@ -58,10 +59,10 @@ async def launch(plan: Plan, *, resume: Path | None = None, quiet: bool = False,
     """Carry out a plan. Raises ModelError and SandboxError where endpoint or engine are absent, StoreError,
     ConfigError; StoringStopped where trials were under way.
     """
-    meter = CostMeter(plan.config.max_cost)
+    meter, departures = CostMeter(plan.config.max_cost), Departures()
     async with (
-        open_models(plan, meter) as models,
-        open_judge(plan.config, meter) as judge,
+        open_models(plan, meter, departures) as models,
+        open_judge(plan.config, meter, departures) as judge,
         open_boxes(plan, say) as (boxes, images),
     ):
         store, run_id = open_store(plan, models, images, resume)
@@ -72,7 +73,7 @@ async def launch(plan: Plan, *, resume: Path | None = None, quiet: bool = False,
             if resume is not None and len(done.numbers) >= plan.trials + len(plan.problems):
                 say("nothing was left to do: every trial of the run is done")
             await _record_problems(plan, store, done)
-            runner = _runner(plan, models, boxes, store, board, done, meter, judge)
+            runner = _runner(plan, models, boxes, store, board, done, meter, departures, judge)
             async with board.shown():
                 stop = await runner.run()
         finally:
@@ -95,6 +96,7 @@ def _runner(
     board: Board,
     done: Done,
     meter: CostMeter,
+    departures: Departures,
     judge: MakeJudge | None,
 ) -> Runner:
     config, harness = plan.config, plan.config.harness
@@ -122,6 +124,7 @@ def _runner(
         boxes=boxes,
         store=store,
         board=board,
+        departures=departures,
         epochs=config.epochs,
         attempts=harness.limits.attempts,
         plain_workers=config.max_connections * WORKERS_A_CONNECTION,
@@ -132,7 +135,7 @@ def _runner(
 
 
 @asynccontextmanager
-async def open_models(plan: Plan, meter: CostMeter) -> AsyncIterator[ModelSource]:
+async def open_models(plan: Plan, meter: CostMeter, departures: Departures) -> AsyncIterator[ModelSource]:
     """The run's model: asked once whether it is there. Raises ModelError."""
     config = plan.config
     spec = parse_model(config.model)
@@ -140,7 +143,7 @@ async def open_models(plan: Plan, meter: CostMeter) -> AsyncIterator[ModelSource
         targets = functools.partial(_targets, plan)
         yield scripted(spec.name, seed=config.seed, targets=targets, offered=plan.offered)
         return
-    model = await open_model(spec, client_options(config, meter))
+    model = await open_model(spec, client_options(config, meter, departures))
     try:
         await probe(model)
         yield SharedModel(model, spec.provider, model.model)

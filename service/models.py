@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from agentlab.models.options import ClientOptions
+from agentlab.models.presence import Departures
 from agentlab.models.prices import CostMeter, load_prices
 from agentlab.models.protocol import Model
 from agentlab.service.config import RunConfig
@@ -145,7 +146,10 @@ def _answer_calls(task: Task, solution: str, tools: Container[str]) -> list[Tool
 
 
 def client_options(
-    config: RunConfig, meter: CostMeter | None, purpose: Literal["agent", "judge"] = "agent"
+    config: RunConfig,
+    meter: CostMeter | None,
+    departures: Departures | None,
+    purpose: Literal["agent", "judge"] = "agent",
 ) -> ClientOptions:
     """The harness's endpoint settings as a client wants them. Raises ConfigError for a price file that cannot be
     used.
@@ -173,5 +177,6 @@ def client_options(
         cache=Path(endpoint.cache) if endpoint.cache else None,
         prices=prices,
         cost=meter,
+        departures=departures,
         api_key_env=endpoint.api_key_env or "",
     )

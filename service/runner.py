@@ -25,11 +25,12 @@ from agentlab.traces.errors import StoreError
 from agentlab.traces.events import ErrorRaised
 
 if TYPE_CHECKING:
+    from agentlab.models.presence import Departures
     from agentlab.models.prices import CostMeter
     from agentlab.service.models import ModelSource
     from agentlab.traces.store import AttemptRecorder, RunStore
 
-Stop: TypeAlias = Literal["", "interrupted", "stopped", "cost", "unstored", "incomplete"]
+Stop: TypeAlias = Literal["", "interrupted", "stopped", "cost", "unreachable", "unstored", "incomplete"]
 
 NO_MODEL = NopModel()
 """Stands in for trials that cannot be routed, which ask no model."""
@@ -70,6 +71,7 @@ class Runner:
     boxes: Boxes
     store: RunStore
     board: Board
+    departures: Departures
     epochs: int
     attempts: int
     plain_workers: int
@@ -181,10 +183,18 @@ class Runner:
             if last:
                 self.board.trial_ended(work.planned.task.name, result)
                 break
+        if not self._draining:
+            self._stop_where_needed()
+
+    def _stop_where_needed(self) -> None:
+        """Start no more trials once the money is spent, or an endpoint is gone that they would look for in vain."""
         meter = self.meter
-        if meter is not None and meter.max_cost is not None and meter.spent >= meter.max_cost and not self._draining:
+        if meter is not None and meter.max_cost is not None and meter.spent >= meter.max_cost:
             self.drain("cost")
             self.board.say(f"stopping: the run has cost {meter.spent:.2f} USD, and --max-cost allows no more")
+        elif self.departures.told:
+            self.drain("unreachable")
+            self.board.say(f"stopping: {self.departures.told}; what was done is saved")
 
     async def _attempt(
         self, work: Work, setting: Setting, route: Route | Refusal, number: int

@@ -37,6 +37,7 @@ class Endpoint:
     complete: Behave = lambda body, request: completion(body)
     arrived: list[Arrived] = field(default_factory=list)
     then: list[Behave] = field(default_factory=list)
+    site: web.TCPSite | None = None
     in_flight: int = 0
     most_in_flight: int = 0
 
@@ -50,6 +51,12 @@ class Endpoint:
     def queue(self, *behaviours: Behave) -> None:
         """The next requests are answered by these, one each, before `behave` and `complete` hold again."""
         self.then.extend(behaviours)
+
+    async def stop(self) -> None:
+        """Take no more connections: its port refuses, as that of a server does that died."""
+        site, self.site = self.site, None
+        if site is not None:
+            await site.stop()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
@@ -96,6 +103,7 @@ async def serve(behave: Behave | None = None) -> AsyncIterator[Endpoint]:
     await site.start()
     port = runner.addresses[0][1]
     endpoint.base_url = f"http://127.0.0.1:{port}/v1"
+    endpoint.site = site
     try:
         yield endpoint
     finally:

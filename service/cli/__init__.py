@@ -60,7 +60,7 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> Any:
     """Run the command line. Exit codes: 0 done, 1 --fail-on-error or a disk that filled up, 2 what was asked makes no
-    sense, 3 endpoint or engine absent, 130 and 143 interrupted.
+    sense, 3 endpoint or engine absent, or an endpoint that died under a run, 130 and 143 interrupted.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

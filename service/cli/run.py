@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agentlab.service.cli.exits import boundary, fail
+from agentlab.service.cli.exits import ABSENT, boundary, fail
 
 if TYPE_CHECKING:
     from agentlab.sandboxes.protocol import Say
@@ -85,6 +85,8 @@ def run(
             return
         end = _launch(plan, resumed, quiet=as_json)
         _print_end(end, plan, as_json)
+    if end.status == "unreachable":
+        raise SystemExit(ABSENT)
     if end.status == "incomplete" or (fail_on_error and (end.summary.failed or end.status != "finished")):
         raise SystemExit(1)
     if end.status == "interrupted":

@@ -35,7 +35,7 @@ class Ended:
     @property
     def document(self) -> Any:
         """Standard output, which must be exactly one JSON document."""
-        assert self.code in (0, 1, 130, 143), self.err
+        assert self.code in (0, 1, 3, 130, 143), self.err
         return json.loads(self.out, parse_constant=_no_number)
 
     def refused(self, code: int, *words: str) -> str:

@@ -1,0 +1,60 @@
+"""Whether an endpoint is still there. One that died costs every further call all of its retries, so after some calls
+that met nobody it is looked for once, and given up where nobody opens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from agentlab.models.protocol import ModelError
+
+LOST_CALLS = 5
+"""Calls in a row, each with its retries, that end without any answer before the endpoint is looked for."""
+
+
+class Departures:
+    """Shared by all clients of a run: which endpoint was given up, in a sentence. Empty as long as all are there."""
+
+    def __init__(self) -> None:
+        self.told = ""
+
+
+class Presence:
+    """What one client knows of its endpoint. Any HTTP answer, an error too, says that it is there."""
+
+    def __init__(self, shown: str, look: Callable[[], Awaitable[object]], departures: Departures | None) -> None:
+        self._shown = shown
+        self._look = look
+        self._departures = departures
+        self._lost = 0
+        self.gone = asyncio.Event()
+        """Set once the endpoint is given up: what waits to try again need not wait."""
+
+    def answered(self) -> None:
+        """Something came back."""
+        self._lost = 0
+
+    async def lost(self) -> None:
+        """A call ended without an answer. After `LOST_CALLS` in a row `look` is asked; a connection that fails there
+        too means that the endpoint is gone. One that accepts the connection and is slow is there.
+        """
+        self._lost += 1
+        if self.gone.is_set() or self._lost % LOST_CALLS:
+            return
+        try:
+            await self._look()
+        except ModelError as error:
+            # Another call may have been answered while this one looked.
+            if error.kind == "connection" and self._lost:
+                self._give_up(error)
+        else:
+            self._lost = 0
+
+    def _give_up(self, error: ModelError) -> None:
+        self.gone.set()
+        if self._departures is not None and not self._departures.told:
+            why = str(error).removeprefix(self._shown).lstrip(": ")
+            self._departures.told = (
+                f"{self._shown} is gone: {self._lost} calls in a row and a last look met no answer ({why})"
+            )

@@ -1,0 +1,90 @@
+"""An endpoint that dies in the middle of a run ends the run cleanly, with a sentence and the command to go on with."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+from e2e.command_line import Cli, Ended, asked, quiz, solve
+from endpoints import Endpoint, chat, reset, serve, status
+
+N = 60
+RUN = ("run", "quiz.py", "--max-connections", "2", "--set", "endpoint.max_retries=0")
+GOOD = 10
+JUDGED = quiz(N).replace("number()]", "rubric(['It is a sum.'])]").replace("import number", "import rubric")
+
+
+@asynccontextmanager
+async def mortal(answer: Any) -> AsyncIterator[Endpoint]:
+    """An endpoint that is gone after `GOOD` answers: connections break off, and its port refuses."""
+
+    async def behave(body: dict[str, Any], request: web.Request) -> Any:
+        if len(endpoint.arrived) <= GOOD:
+            return answer(body, request)
+        await endpoint.stop()
+        return await reset(body, request)
+
+    async with serve(behave) as endpoint:
+        yield endpoint
+
+
+async def test_a_run_whose_endpoint_dies_stops_and_says_so(cli: Cli, endpoint: Endpoint) -> None:
+    cli.write("quiz.py", quiz(N))
+    async with mortal(solve) as dying:
+        ended = await cli(*RUN, "--model", dying.spec())
+        said = refused_cleanly(ended, dying)
+        done = asked(dying)
+    assert said.count(dying.base_url) == 1
+    rows = (await cli("results", "show", "latest", "--samples", "--json")).document
+    assert len(rows) < N / 2, "the other trials were not begun"
+    assert {row["outcome"] for row in rows} == {"scored", "model"}
+    resumed = await cli("run", "--resume", "latest", "--model", endpoint.spec(), "--json")
+    assert resumed.code == 0 and resumed.document["tasks"][0]["n"] == N
+    scored = {row["sample"] for row in rows if row["outcome"] == "scored"}
+    assert not scored & set(asked(endpoint)) and scored <= set(done)
+
+
+async def test_it_is_told_in_json_too(cli: Cli) -> None:
+    cli.write("quiz.py", quiz(N))
+    async with mortal(solve) as dying:
+        ended = await cli(*RUN, "--model", dying.spec(), "--json", "--fail-on-error")
+    assert ended.code == 3 and ended.document["status"] == "unreachable"
+    assert "is gone" in ended.err
+
+
+async def test_a_judge_that_dies_is_named_and_the_model_is_not(cli: Cli, endpoint: Endpoint) -> None:
+    """The model goes on answering between the judge's failures: that says nothing of the judge."""
+    cli.write("quiz.py", JUDGED)
+    async with mortal(lambda body, request: chat('{"grades": {"1": 1}}')) as judge:
+        ended = await cli(*RUN, "--model", endpoint.spec(), "--set", f"judge={judge.spec('tiny')}")
+        said = refused_cleanly(ended, judge)
+    assert endpoint.base_url not in said
+    assert len(endpoint.arrived) < N / 2
+    async with serve(lambda body, request: chat('{"grades": {"1": 1}}')) as judge:
+        resumed = await cli("run", "--resume", "latest", "--set", f"judge={judge.spec('tiny')}", "--json")
+    assert resumed.code == 0 and resumed.document["tasks"][0]["outcomes"]["scored"] == N
+
+
+@pytest.mark.parametrize("trouble", [status(503, "busy"), status(429, headers={"Retry-After": "0"}), reset])
+async def test_an_endpoint_that_is_there_and_fails_costs_trials_and_not_the_run(
+    cli: Cli, endpoint: Endpoint, trouble: Any
+) -> None:
+    cli.write("quiz.py", quiz(N))
+    endpoint.queue(*[solve] * 5)
+    endpoint.behave = trouble
+    ended = await cli(*RUN, "--model", endpoint.spec(), "--json")
+    assert ended.code == 0 and ended.document["status"] == "finished"
+    outcomes = ended.document["tasks"][0]["outcomes"]
+    assert (outcomes["scored"], outcomes["model"]) == (5, N - 5)
+
+
+def refused_cleanly(ended: Ended, gone: Endpoint) -> str:
+    """The sentence that says what happened; the command that goes on is printed."""
+    assert ended.code == 3 and "Traceback" not in ended.err, ended
+    (said,) = [line for line in ended.err.splitlines() if "is gone" in line]
+    assert said.startswith(f"stopping: {gone.base_url} is gone"), said
+    assert "unreachable" in ended.out and "resume with: agentlab run --resume runs/" in ended.out
+    return said
