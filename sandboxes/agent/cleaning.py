@@ -48,7 +48,7 @@ def acting_as(uid: int, single: bool) -> Iterator[None]:
 
 def reset(places: list[Place], users: processes.Users) -> dict[str, object]:
     """Kill, empty, verify. `clean` is True only when nothing at all was found afterwards; `found` says what else."""
-    left = processes.kill_everyone()
+    left = processes.kill_everyone(users)
     found = [f"{left} processes"] if left else []
     for place in places:
         _put_back(place, users)

@@ -19,19 +19,21 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from agentlab.sandboxes.agent import cleaning, commands, files, processes, tars, wire
+from agentlab.sandboxes.agent import cleaning, commands, files, guest, processes, tars, wire
 
 if TYPE_CHECKING:
     Message = dict[str, Any]
     Watched = commands.Command | commands.Shell
 
 KEPT_FROM_KEEPER = ("HOSTNAME", "HOME", "USER", "LOGNAME", "SHLVL", "PWD", "OLDPWD", "_")
+KEPT_PREFIXES = ("AGENTLAB_", "MODAL_")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Agent:
     def __init__(self) -> None:
-        if os.getpid() != 1:
+        self._guest = os.getpid() != 1
+        if self._guest and guest.KEPT not in os.environ:
             raise RuntimeError("the agent must be the first process of a box")
         self._epoll = select.epoll()
         self._frames = wire.Frames()
@@ -43,6 +45,8 @@ class Agent:
         self._places: list[cleaning.Place] = []
         self._env: dict[str, str] = {}
         self._rlimits: dict[str, int] = {}
+        self._heard = time.monotonic()
+        self._silence: float | None = None
         self._handlers: dict[str, Callable[[Message, bytes], None]] = {
             name[4:]: getattr(self, name) for name in dir(self) if name.startswith("_on_")
         }
@@ -66,26 +70,36 @@ class Agent:
                 else:
                     self._serve(fd, event)
             self._collect()
+            if self._silence is not None and time.monotonic() > self._heard + self._silence:
+                self._leave()
 
     def _patience(self) -> float:
         """Seconds until somebody's time is up."""
         moments = [command.wake_at for command in self._commands.values()]
         moments += [shell.deadline for shell in self._shells.values()]
+        if self._silence is not None:
+            moments.append(self._heard + self._silence)
         due = [moment for moment in moments if moment is not None]
         return max(0.0, min(due) - time.monotonic()) + 0.0005 if due else -1
 
     def _listen(self) -> None:
         data = os.read(0, 1 << 18)
         if not data:
-            # The runner has gone: nothing that runs here has anyone to answer to.
-            processes.kill_everyone(patience_s=1.0)
-            os._exit(0)
+            self._leave()
+        self._heard = time.monotonic()
         for text, payload in self._frames.feed(data):
             request = json.loads(text)
             try:
                 self._handlers[request["op"]](request, payload)
             except Exception as error:  # noqa: BLE001 - every error of a handler must become a reply, or the caller waits for ever
                 self._fail(request.get("id", 0), error)
+
+    def _leave(self) -> None:
+        """The runner has gone: nothing that runs here has anyone to answer to."""
+        processes.kill_everyone(self._users, patience_s=1.0)
+        if self._guest:
+            guest.leave()
+        os._exit(0)
 
     def _serve(self, fd: int, event: int) -> None:
         owner = self._watched.get(fd)
@@ -167,12 +181,16 @@ class Agent:
     def _on_hello(self, request: Message, payload: bytes) -> None:
         config = request["config"]
         single = bool(config["single"])
+        if self._guest:
+            guest.settle(config["guest"])
+            self._silence = config["guest"]["silence_s"]
         if single:
             _hide_from_same_uid()
         self._users = processes.Users(config["uids"], config["homes"], single)
         self._places = cleaning.survey(config["places"])
         self._rlimits = config["rlimits"]
-        self._env = {key: value for key, value in os.environ.items() if key not in KEPT_FROM_KEEPER}
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(KEPT_PREFIXES)}
+        self._env = {key: value for key, value in inherited.items() if key not in KEPT_FROM_KEEPER}
         self._env.setdefault("PATH", PATH)
         self._env.setdefault("LANG", "C.UTF-8")
         self._env.update(config["env"])
@@ -289,11 +307,11 @@ class Agent:
         self._reply({"id": request["id"], "t": "ok", "value": {}})
 
     def _on_quiesce(self, request: Message, payload: bytes) -> None:
-        left = processes.kill_everyone()
+        left = processes.kill_everyone(self._users)
         self._reply({"id": request["id"], "t": "ok", "value": {"left": left}})
 
     def _on_reset(self, request: Message, payload: bytes) -> None:
-        processes.kill_everyone()
+        processes.kill_everyone(self._users)
         self._collect()
         self._shells.clear()
         self._reply({"id": request["id"], "t": "ok", "value": cleaning.reset(self._places, self._users)})

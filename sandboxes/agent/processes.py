@@ -99,6 +99,15 @@ def all_pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != me]
 
 
+def everyone() -> list[int]:
+    """Every process that is here for a command, zombies included: all but the agent, and in a box that another
+    process keeps all that bear the mark of some command.
+    """
+    if os.getpid() == 1:
+        return all_pids()
+    return [pid for pid in all_pids() if any(FIRST_GROUP <= group < FIRST_GROUP + GROUPS for group in _groups(pid))]
+
+
 def processes() -> Iterator[Process]:
     """Every process but the agent itself, zombies included."""
     for pid in all_pids():
@@ -108,11 +117,11 @@ def processes() -> Iterator[Process]:
             yield Process(pid, int(fields[1]), int(fields[3]), fields[0])
 
 
-def _in_group(pid: int, group: int) -> bool:
+def _groups(pid: int) -> list[int]:
     for line in read_text(f"/proc/{pid}/status").splitlines():
         if line.startswith("Groups:"):
-            return str(group) in line.split()[1:]
-    return False
+            return [int(group) for group in line.split()[1:]]
+    return []
 
 
 def _mark_of(pid: int) -> int | None:
@@ -143,7 +152,7 @@ def members(users: Users, command: int, root: int) -> list[int]:
     if users.single:
         return _descendants_without_groups(command, root)
     group = FIRST_GROUP + command % GROUPS
-    return [p.pid for p in processes() if p.state != "Z" and _in_group(p.pid, group)]
+    return [p.pid for p in processes() if p.state != "Z" and group in _groups(p.pid)]
 
 
 def kill_members(users: Users, command: int, root: int, *, ended: bool, patience_s: float = 1.0) -> None:
@@ -163,7 +172,7 @@ def kill_members(users: Users, command: int, root: int, *, ended: bool, patience
         for pid in found:
             _signal(pid)
         if time.monotonic() > deadline:
-            _signal(-1)
+            _signal_everyone(users)
             return
 
 
@@ -200,18 +209,46 @@ def take_exits() -> dict[int, int]:
     return taken
 
 
-def kill_everyone(patience_s: float = 10.0) -> int:
-    """Kill everything but the agent and wait until it is gone; how many are left, which is 0 unless the kernel holds
-    some.
+def _signal_everyone(users: Users) -> None:
+    """Kill everyone at once. One kill(-1) is atomic, so a fork bomb cannot outrun it."""
+    if os.getpid() == 1:
+        _signal(-1)
+        return
+    for uid in users.uids.values():
+        _signal_all_of(uid)
+    # What the agent does for a user itself keeps a real uid that the user cannot reach.
+    for pid in everyone():
+        _signal(pid)
 
-    One kill(-1) is atomic, so a fork bomb cannot outrun it.
-    """
+
+def _signal_all_of(uid: int) -> None:
+    """Kill all processes of one user and nobody else's: a kill(-1) with the rights of that user."""
+    try:
+        pid = os.fork()
+    except OSError:
+        # No room for one more process: the caller kills them one by one and tries again.
+        return
+    if pid:
+        os.waitpid(pid, 0)
+        return
+    try:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+        if uid != 0 and os.getresuid() == (uid, uid, uid):
+            os.kill(-1, signal.SIGKILL)
+    finally:
+        os._exit(0)
+
+
+def kill_everyone(users: Users, patience_s: float = 10.0) -> int:
+    """Kill everyone and wait until they are gone; how many are left, which is 0 unless the kernel holds some."""
     deadline = time.monotonic() + patience_s
     pause = 0.0005
     while True:
-        _signal(-1)
+        _signal_everyone(users)
         reap_strangers()
-        left = len(all_pids())
+        left = len(everyone())
         if left == 0 or time.monotonic() > deadline:
             return left
         time.sleep(pause)
