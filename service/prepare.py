@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -76,8 +78,11 @@ class Plan:
         return tuple(dict.fromkeys(route.spec.image for route in routes if route.spec is not None))
 
     def identities(self, provider: str, model: str) -> dict[str, dict[str, Any]]:
-        """For each task its hash and payload, and the hash and payload of the configuration on each of its routes."""
+        """For each task its hash and payload, which of its trials there are, and the hash and payload of the
+        configuration on each of its routes.
+        """
         found: dict[str, dict[str, Any]] = {}
+        base = 0
         for item in self.surveys:
             configs = {}
             for row in self.rows:
@@ -89,9 +94,24 @@ class Plan:
                 "task": item.identity.payload,
                 "n": item.n,
                 "n_total": item.n_total,
+                "trials": self._selection(item, base),
                 "scaffolds": configs,
             }
+            base += item.n * self.config.epochs
         return found
+
+    def _selection(self, item: Survey, base: int) -> dict[str, Any]:
+        """What decides which trials a task has, and which number stands for which: a resume must find the same."""
+        config = self.config
+        selection: dict[str, Any] = {
+            "limit": config.limit,
+            "seed": config.seed,
+            "epochs": config.epochs,
+            "first": base + 1,
+        }
+        if item.n < item.n_total:
+            selection["drawn"] = hashlib.blake2b(array("Q", item.positions).tobytes(), digest_size=8).hexdigest()
+        return selection
 
     def _config_identity(self, task: Task, route: Route, provider: str, model: str) -> dict[str, Any]:
         tools = [

@@ -62,6 +62,9 @@ def refuse_changes(stored: dict[str, Any], now: dict[str, Any]) -> None:
         elif stored[name]["task_hash"] != now[name]["task_hash"]:
             lines += [f"  task {name}: {line}" for line in diff_payloads(stored[name]["task"], now[name]["task"])]
         else:
+            # Runs from before this was stored are believed.
+            before = stored[name].get("trials") or now[name].get("trials", {})
+            lines += [f"  task {name}: trials: {line}" for line in diff_payloads(before, now[name].get("trials", {}))]
             lines += _config_changes(name, stored[name]["scaffolds"], now[name]["scaffolds"])
     if lines:
         shown = lines[:20] + ([f"  ... and {len(lines) - 20} more"] if len(lines) > 20 else [])

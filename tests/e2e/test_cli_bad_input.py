@@ -194,6 +194,33 @@ async def test_a_resume_that_would_measure_something_else_is_refused_with_the_di
     assert sum(asked(endpoint).values()) - before == 9
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("epochs", 2, ("trials: epochs: 1 -> 2",)),
+        ("seed", 5, ("trials: seed: 0 -> 5", "drawn")),
+        ("limit", 3, ("trials: limit: 6 -> 3",)),
+        ("limit", None, ("trials: limit: 6 -> None",)),
+        ("tasks", ["more.py", "quiz.py"], ("task quiz: trials: first: 1 -> 7",)),
+    ],
+)
+async def test_a_run_file_that_was_edited_is_refused_with_the_difference(
+    cli: Cli, field: str, value: object, words: tuple[str, ...]
+) -> None:
+    """It decides which trial a number stands for: others would have been left out or counted for one another."""
+    cli.write("quiz.py", quiz(9))
+    cli.write("more.py", quiz(9).replace("quiz", "more"))
+    assert (await cli(*RUN, "quiz.py", "more.py", "--limit", "6")).code == 0
+    path = cli.run_dir / "run.json"
+    document = json.loads(path.read_text())
+    document["config"][field] = value
+    path.write_text(json.dumps(document))
+    (await cli("run", "--resume", "latest")).refused(2, "cannot be resumed", *words)
+    document["config"][field] = {"epochs": 1, "seed": 0, "limit": 6, "tasks": ["quiz.py", "more.py"]}[field]
+    path.write_text(json.dumps(document))
+    assert (await cli("run", "--resume", "latest")).code == 0
+
+
 async def test_a_run_that_is_alive_is_named_by_its_process(cli: Cli, endpoint: Endpoint) -> None:
     gate = Gate()
     endpoint.behave = gate
