@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
 from agentlab.service.cli.exits import ABSENT, boundary
 from agentlab.service.cli.results import json_option
+
+if TYPE_CHECKING:
+    from agentlab.service.sandbox_check import Examined
 
 sandbox_option = click.option(
     "--sandbox", type=click.Choice(["docker", "bubblewrap"]), help="Which one.  [default: docker]"
@@ -23,21 +28,43 @@ def sandbox() -> None:
 @sandbox.command("check")
 @json_option
 def check(as_json: bool) -> None:
-    """Say which sandboxes this machine offers, and what is missing for the others."""
+    """Say what this machine offers to run code in: which sandboxes, what they stand on, and what held when it was
+    tried from inside a box. Takes some seconds.
+    """
     import anyio
 
-    from agentlab.sandboxes import available
+    from agentlab.service.sandbox_check import check_sandboxes
 
     with boundary():
-        findings = anyio.run(available)
+        examined = anyio.run(check_sandboxes)
     if as_json:
-        rows = [{"sandbox": f.backend, "usable": f.usable, "reason": f.reason} for f in findings]
-        print(json.dumps(rows, indent=2))
+        print(json.dumps([found.as_dict() for found in examined], indent=2))
     else:
-        for finding in findings:
-            print(f"{finding.backend}: {'usable' if finding.usable else finding.reason}")
-    if not any(finding.usable for finding in findings):
+        print("\n\n".join("\n".join(_lines(found)) for found in examined))
+    if not any(found.usable for found in examined):
         raise SystemExit(ABSENT)
+
+
+HOLDS = {True: "holds", False: "OPEN", None: "?"}
+
+
+def _lines(found: Examined) -> Iterator[str]:
+    """What was found of one back-end, as a person reads it."""
+    from agentlab.traces.render import clean
+
+    yield f"{found.sandbox}: {'usable' if found.usable else f'not usable: {clean(found.reason)}'}"
+    for name, said in found.facts.items():
+        yield f"  {name:15}  {clean(said)}"
+    if found.rows:
+        yield "  tried just now, from inside a box:"
+    for row in found.rows:
+        yield f"    {HOLDS[row.holds]:5}  {row.name:13}  {clean(row.said)}"
+    if found.untried:
+        yield f"  nothing {'more ' if found.rows else ''}was tried in a box: {clean(found.untried)}"
+    if found.not_contained:
+        yield "  not contained:"
+    for said in found.not_contained:
+        yield f"    - {said}"
 
 
 @sandbox.command("build")

@@ -89,6 +89,10 @@ async def test_not_root_and_without_an_engine_bubblewrap_serves(nobody: Cli) -> 
     (found,) = [finding for finding in findings if finding["sandbox"] == "bubblewrap"]
     if not found["usable"]:
         pytest.skip(found["reason"])
+    holds = {row["name"]: row["holds"] for row in found["tried"]}
+    assert holds.pop("CPU") is not True  # a busy machine cannot tell
+    assert holds == dict.fromkeys(holds, True) | {"memory": False}, found["tried"]
+    assert any("memory of a box as a whole" in said for said in found["not_contained"])
     ended = await nobody(*QUICKSTART, "--json", "--sandbox", "bubblewrap")
     assert ended.code == 0, ended.err
     assert all_passed(ended.document)

@@ -1,0 +1,50 @@
+"""`agentlab sandbox check`: what a machine offers, in words and as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from e2e.command_line import Cli
+
+TRIED = ["network", "memory", "processes", "CPU", "disk", "system calls", "rights"]
+
+
+def of(name: str, document: list[dict[str, Any]]) -> dict[str, Any]:
+    (found,) = (entry for entry in document if entry["sandbox"] == name)
+    return found
+
+
+@pytest.mark.docker
+@pytest.mark.usefixtures("docker")
+async def test_each_sandbox_is_tried_from_inside_a_box(cli: Cli) -> None:
+    checked = await cli("sandbox", "check", "--json")
+    assert checked.code == 0, checked.err
+    docker = of("docker", checked.document)
+    assert docker["usable"] and docker["untried"] == ""
+    assert [row["name"] for row in docker["tried"]] == TRIED
+    assert all(row["holds"] or (row["holds"] is None and "too busy" in row["said"]) for row in docker["tried"]), docker
+    assert "io_uring_setup" in docker["tried"][5]["said"]
+    assert docker["facts"]["engine"].startswith("Docker ") and docker["facts"]["control groups"].startswith("version ")
+    assert any("kernel" in said for said in docker["not_contained"])
+    modal = of("modal", checked.document)
+    assert not modal["usable"] and "choose --sandbox docker" in modal["reason"] and modal["tried"] == []
+
+
+@pytest.mark.bubblewrap
+@pytest.mark.usefixtures("bubblewrap")
+async def test_what_is_missing_is_said_beside_what_is_there(cli: Cli) -> None:
+    checked = await cli("sandbox", "check", env={"DOCKER_HOST": f"unix://{cli.home}/no.sock"})
+    assert checked.code == 0 and checked.err == ""
+    docker, bubblewrap, modal = checked.out.split("\n\n")
+    assert docker.startswith("docker: not usable: ") and "no.sock" in docker and "start it" in docker
+    lines = bubblewrap.splitlines()
+    assert lines[0] == "bubblewrap: usable" and any("holds  network" in line for line in lines)
+    assert "  not contained:" in lines and modal.startswith("modal: not usable: ")
+
+
+async def test_with_nothing_to_use_it_says_what_to_do(cli: Cli) -> None:
+    absent = {"DOCKER_HOST": f"unix://{cli.home}/no.sock", "PATH": "/nonexistent"}
+    checked = await cli("sandbox", "check", env=absent)
+    assert checked.code == 3 and "apt-get install bubblewrap" in checked.out
+    assert not any(found["usable"] for found in (await cli("sandbox", "check", "--json", env=absent)).document)
