@@ -5,22 +5,51 @@ from __future__ import annotations
 import difflib
 import importlib.resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from agentlab.models.protocol import Sampling
 from agentlab.sandboxes.protocol import Limits
 from agentlab.scaffolds.episode import AgentLimits
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+    from pydantic_core import ErrorDetails
 
 
 class ConfigError(Exception):
     """Configuration that cannot be used. The message is one line: file, line, field, and the nearest right name."""
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML as a harness means it: `2024-01-01` is a revision, and stays the text that was typed."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty(cls, fields: Any) -> Any:
+        """Nothing, given to a text, a list or a group, means the empty one: `system:` is no system prompt."""
+        if not isinstance(fields, dict):
+            return fields
+        nothing = {
+            name for name, value in fields.items() if value is None and _may_be_empty(cls.model_fields.get(name))
+        }
+        return {name: value for name, value in fields.items() if name not in nothing}
+
+
+def _may_be_empty(field: FieldInfo | None) -> bool:
+    return field is not None and (field.default in ("", (), {}) or isinstance(field.default, BaseModel))
 
 
 class SamplingConfig(_Strict):
@@ -204,11 +233,11 @@ def _read(name: str) -> tuple[str, str]:
 
 def _parse(text: str, where: str) -> dict[str, Any]:
     try:
-        fields = yaml.safe_load(text)
+        fields = yaml.load(text, _Loader)  # noqa: S506  a safe loader
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{where}:{line}: this is not YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # the last two: endless digits, endless brackets
         raise ConfigError(f"{where}:1: this is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(fields, dict):
         raise ConfigError(f"{where}:1: a harness is a mapping of fields, this is {type(fields).__name__}")
@@ -239,15 +268,19 @@ def _apply(fields: dict[str, Any], setting: str) -> None:
         if not isinstance(child, dict):
             raise ConfigError(f"--set {setting}: {parent} has no fields of its own")
         node = child
-    node[last] = _value(value)
+    node[last] = _value(value, wants_text=_is_text([*parents, last]))
 
 
-def _value(text: str) -> Any:
-    """What stands behind `KEY=`, read as YAML. `a: b` stays the text that it looks like: a mapping has braces."""
+def _value(text: str, *, wants_text: bool) -> Any:
+    """What stands behind `KEY=`, read as YAML. `a: b` stays the text that it looks like: a mapping has braces. A field
+    that `wants_text` gets what was typed, whatever YAML takes it for.
+    """
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = yaml.load(text, _Loader)  # noqa: S506  a safe loader
+    except (yaml.YAMLError, ValueError, RecursionError):
         return text
+    if wants_text:
+        return value if isinstance(value, str | None) else text.strip()
     blocks = isinstance(value, dict | list) and text.lstrip()[:1] not in ("{", "[")
     return text if blocks else value
 
@@ -266,33 +299,63 @@ def _explain(error: ValidationError, where: str, text: str, settings: tuple[str,
         return f"{place}: there is no such field" + (f"; did you mean {near[0]}?" if near else "")
     if first["type"] == "missing":
         return f"{place}: this field is required"
-    return f"{place}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
+    return f"{place}: {first['msg'][0].lower()}{first['msg'][1:]}, got {_shown(first['input'])}{_advice(first, text)}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:99]}…"
+
+
+def _advice(error: ErrorDetails, text: str) -> str:
+    """What to type instead, where that is plain."""
+    path = [str(part) for part in error["loc"]]
+    if error["type"] == "string_type" and isinstance(error["input"], bool | int | float):
+        _, node = _find(text, path)
+        return f'; a text needs quotes: {path[-1]}: "{node.value}"' if isinstance(node, yaml.ScalarNode) else ""
+    if error["type"] == "tuple_type" and isinstance(error["input"], str | int | float):
+        return f"; a list has brackets: [{str(error['input'])[:99]}]"
+    return ""
 
 
 def _fields_at(path: list[str]) -> list[str]:
+    return list(getattr(_annotation(path), "model_fields", {}))
+
+
+def _is_text(path: list[str]) -> bool:
+    """Whether the field at `path` is a text."""
+    return _annotation(path) in (str, str | None)
+
+
+def _annotation(path: list[str]) -> Any:
+    """The type of the field at `path`; None where there is no such field."""
     model: Any = Harness
     for part in path:
-        field = model.model_fields.get(part)
+        field = getattr(model, "model_fields", {}).get(part)
         if field is None:
-            return []
+            return None
         model = field.annotation
-    names = getattr(model, "model_fields", {})
-    return list(names)
+    return model
 
 
 def _line_of(text: str, path: list[str]) -> int:
     """The line on which the field at `path` stands, 1 where it cannot be found."""
+    return _find(text, path)[0]
+
+
+def _find(text: str, path: list[str]) -> tuple[int, yaml.Node | None]:
+    """The line of the field at `path`, or of the last one above it that there is, and the node of its value."""
     try:
         node = yaml.compose(text)
     except yaml.YAMLError:
-        return 1
+        return 1, None
     line = 1
     for part in path:
-        if not isinstance(node, yaml.MappingNode):
-            break
-        match = next(((key, value) for key, value in node.value if key.value == part), None)
+        match = None
+        if isinstance(node, yaml.MappingNode):
+            match = next(((key, value) for key, value in node.value if key.value == part), None)
         if match is None:
-            break
+            return line, None
         line = match[0].start_mark.line + 1
         node = match[1]
-    return line
+    return line, node

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -116,7 +117,12 @@ class TaskDefinition:
             return text
         import yaml
 
-        value = yaml.safe_load(text)
+        try:
+            value = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError):
+            value = text
+        if isinstance(value, dt.date):
+            value = text  # a revision that looks like a date is what was typed
         default = parameter.default
         wanted = type(default) if isinstance(default, bool | int | float) else None
         if wanted is float and type(value) is int:

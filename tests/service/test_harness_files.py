@@ -46,6 +46,15 @@ def test_the_presets_load() -> None:
         ("endpoint.timeout_s=5", "endpoint.timeout_s", 5.0),
         ("box.memory_mb=1024", "box.memory_mb", 1024),
         ("judge=http://h/v1#j", "judge", "http://h/v1#j"),
+        ("system=", "system", ""),
+        ("system=null", "system", ""),
+        ("tools=", "tools", ()),
+        ("limits=", "limits.turns", 50),
+        ("name=12", "name", "12"),
+        ("identity.revision=2024-01-01", "identity.revision", "2024-01-01"),
+        ("identity.revision=2024-13-45", "identity.revision", "2024-13-45"),
+        ("identity.revision=0123", "identity.revision", "0123"),
+        ("identity.revision='0123'", "identity.revision", "0123"),
     ],
 )
 def test_any_field_can_be_set(setting: str, path: str, value: Any) -> None:
@@ -68,6 +77,9 @@ def test_any_field_can_be_set(setting: str, path: str, value: Any) -> None:
         (("turns",), "--set turns: write KEY=VALUE"),
         (("=1",), "--set =1: write KEY=VALUE"),
         (("scaffold=tols",), "--set scaffold: input should be 'direct' or 'tools', got 'tols'"),
+        (("tools=bash",), "--set tools: input should be a valid tuple, got 'bash'; a list has brackets: [bash]"),
+        (("sampling.seed=" + "9" * 5000,), "--set sampling.seed: "),
+        (("tools=" + "[" * 3000,), "--set tools: input should be a valid tuple"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_one_line(settings: tuple[str, ...], told: str) -> None:
@@ -83,6 +95,11 @@ def test_a_setting_that_cannot_be_used_is_one_line(settings: tuple[str, ...], to
         ("name: x\nsampling:\n  temprature: 1\n", ":3: sampling.temprature: there is no such field; did you mean temp"),
         ("name: x\nlimits:\n  turns: many\n", ":3: limits.turns: input should be a valid integer"),
         ("name: x\nlimits:\n  turns: 3\n  turns: 4\n", ":4: turns is given twice"),
+        (
+            "name: x\nidentity:\n  revision: 0123\n",
+            ':3: identity.revision: input should be a valid string, got 83; a text needs quotes: revision: "0123"',
+        ),
+        ("name: x\nsampling:\n  seed: " + "9" * 5000, "this is not YAML"),
         ("scaffold: tools\n", ":1: name: this field is required"),
         ("name: x\nlimits: [\n", ": this is not YAML"),
         ("name: a\x00b\n", ":1: this is not YAML"),
@@ -97,6 +114,15 @@ def test_a_file_that_cannot_be_used_names_its_line(tmp_path: Path, text: str, to
         load_harness(str(path))
     assert f"{path}{told}" in str(caught.value) or (str(path) in str(caught.value) and told in str(caught.value))
     assert "\n" not in str(caught.value)
+
+
+def test_an_empty_group_and_a_date_in_a_file_are_what_they_look_like(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("name: x\nsystem:\nsampling:\nlimits:\nidentity:\n  revision: 2024-01-01\n  adapter: 1:30\n")
+    harness = load_harness(str(path), ("identity.adapter=1:30",))
+    assert (harness.system, harness.limits.turns, harness.sampling.temperature) == ("", 50, None)
+    assert (harness.identity.revision, harness.identity.adapter) == ("2024-01-01", "1:30")
+    assert harness.explicit == ()
 
 
 def test_names_that_are_not_there() -> None:

@@ -127,6 +127,14 @@ class TestVariants:
         assert style.description == "1 12 0.5", "a text parameter stays text"
         assert ratio.description == "1 plain 2.0"
 
+    def test_a_date_is_the_text_that_was_typed(self) -> None:
+        @task
+        def dated(revision: str | None = None) -> Task:
+            return made(description=repr(revision))
+
+        found = resolve(["dated:revision=2024-01-01", "dated:revision=2024-13-45"], catalog_of(dated))
+        assert [made.description for made in found.tasks] == ["'2024-01-01'", "'2024-13-45'"]
+
     @pytest.mark.parametrize(
         ("name", "message"),
         [
