@@ -50,9 +50,11 @@ class Catalogue:
 
     def __init__(self, runs_dir: Path) -> None:
         self.runs_dir = runs_dir
+        self.damaged: tuple[str, ...] = ()
+        """Directories that the last call of `runs` left out, because their `run.json` cannot be read."""
 
     def runs(self) -> list[RunEntry]:
-        """All runs, the latest first. Damaged ones are left out."""
+        """All runs, the latest first. Damaged ones are left out, and named in `damaged`."""
         found = {path.name: (path, mtime) for path, mtime in _run_directories(self.runs_dir)}
         known = self._load()
         entries: list[RunEntry] = []
@@ -67,6 +69,7 @@ class Catalogue:
                     continue
             fresh[name] = (mtime, facts)
             entries.append(msgspec.convert({**facts, "id": name, "path": path, "pid": holder(path)}, RunEntry))
+        self.damaged = tuple(name for name in found if name not in fresh)
         if fresh != known:
             self._save(fresh)
         return sorted(entries, key=lambda entry: (entry.created_at, entry.id), reverse=True)
@@ -113,7 +116,7 @@ def resolve_run(ref: str, runs_dir: Path) -> Path:
     if ref == "latest":
         runs = Catalogue(runs_dir).runs()
         if not runs:
-            raise UnknownRun(f"there are no runs in {runs_dir}")
+            raise UnknownRun(f"there are no runs in {runs_dir}; another place is named by --runs-dir")
         return runs[0].path
     if "/" in ref or Path(ref).is_dir():
         path = Path(ref)
@@ -127,8 +130,8 @@ def resolve_run(ref: str, runs_dir: Path) -> Path:
         shown = ", ".join(matches[:5]) + (", ..." if len(matches) > 5 else "")
         raise UnknownRun(f"{ref} is the beginning of {len(matches)} runs: {shown}", tuple(matches))
     near = tuple(difflib.get_close_matches(ref, ids, n=3, cutoff=0.4))
-    hint = f"; did you mean {', '.join(near)}?" if near else ""
-    raise UnknownRun(f"there is no run {ref} in {runs_dir}{hint}", near)
+    hint = f"did you mean {', '.join(near)}?" if near else "`agentlab results list` shows those that are"
+    raise UnknownRun(f"there is no run {ref} in {runs_dir}; {hint}", near)
 
 
 def delete_run(run_dir: Path) -> Path:

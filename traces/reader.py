@@ -102,7 +102,9 @@ class RunReader:
         """The last attempt of a trial. Raises `UnknownTrial`."""
         for row in self._rows(f"{_ATTEMPTS} WHERE t.trial = ? AND {_FINAL}", (trial,)):
             return _attempt_row(row)
-        raise UnknownTrial(f"there is no trial {trial} in {self.run_dir.name}")
+        last = next(self._rows("SELECT max(trial) FROM trials"))[0]
+        what = f"its trials are 1 to {last}" if last else "it has none yet"
+        raise UnknownTrial(f"there is no trial {trial} in {self.run_dir.name}: {what}")
 
     def events(
         self, trial: int, attempt: int | None = None, *, types: Iterable[str] | None = None, images: bool = False
@@ -220,7 +222,8 @@ def resolve_trial(reader: RunReader, ref: str) -> int:
     for name in (ref, f"{ref}@1"):
         if name in names:
             return names[name]
-    near = tuple(difflib.get_close_matches(ref, names, n=3, cutoff=0.5))
+    of_sample = [name for name in names if name.partition("/")[2].rpartition("@")[0] == ref]
+    near = tuple(of_sample[:3] or difflib.get_close_matches(ref, names, n=3, cutoff=0.5))
     hint = f"; did you mean {', '.join(near)}?" if near else ": give a number or TASK/SAMPLE@EPOCH"
     raise UnknownTrial(f"there is no trial {ref} in {reader.run_dir.name}{hint}", near)
 

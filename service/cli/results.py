@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
     from agentlab.traces.reader import RunReader
     from agentlab.traces.rows import AttemptRow
 
+RUNS_DIR = "runs"
+"""Where runs are kept unless told otherwise."""
+
 runs_dir_option = click.option(
-    "--runs-dir", type=click.Path(file_okay=False), default="runs", show_default=True, help="Where runs are kept."
+    "--runs-dir", type=click.Path(file_okay=False), default=RUNS_DIR, show_default=True, help="Where runs are kept."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 
@@ -35,22 +39,28 @@ def results() -> None:
 @json_option
 def list_runs(runs_dir: str, as_json: bool) -> None:
     """List runs, the newest first."""
-    from agentlab.service.cli.tables import console, print_table
+    from agentlab.service.cli.tables import console, print_hint, print_table, run_argument
     from agentlab.traces.catalogue import Catalogue
+    from agentlab.traces.render import clean
 
+    catalogue = Catalogue(Path(runs_dir))
     with boundary():
-        runs = [_run_entry(entry) for entry in Catalogue(Path(runs_dir)).runs()]
+        runs = [_run_entry(entry) for entry in catalogue.runs()]
+    if catalogue.damaged:
+        said = f"in {runs_dir} the run.json of {', '.join(catalogue.damaged)} cannot be read"
+        print(clean(f"agentlab: {said}"), file=sys.stderr)
     if as_json:
         print(json.dumps(runs, indent=2))
         return
     if not runs:
         print(f"no runs in {runs_dir} yet: agentlab run quickstart --model reference --harness tools")
         return
-    headings = ("run", "status", "model", "created", "name", "tags", "scores")
-    cells = [
-        [", ".join(run[heading]) if heading == "tags" else str(run[heading]) for heading in headings] for run in runs
-    ]
-    print_table(console(), headings, cells, spare=("scores", "tags", "name", "status"), shrink="scores")
+    keys = ("run", "status", "model", "created", "name", "tags", "scores")
+    headings = [f"{key} (UTC)" if key == "created" else key for key in keys]
+    cells = [[", ".join(run[key]) if key == "tags" else str(run[key]) for key in keys] for run in runs]
+    spare = ("created (UTC)", "tags", "name", "scores", "status")
+    print_table(console(), headings, cells, spare=spare, shrink="scores")
+    print_hint(f"look closer: agentlab results show {run_argument(runs[0]['path'])}")
 
 
 def _run_entry(entry: RunEntry) -> dict[str, Any]:
@@ -77,7 +87,7 @@ def _status(stored: str, pid: int | None) -> str:
 @results.command("show")
 @click.argument("run")
 @click.option("--samples", is_flag=True, help="One row a trial, its last attempt.")
-@click.option("--attempts", is_flag=True, help="With --samples: every attempt.")
+@click.option("--attempts", is_flag=True, help="Every attempt, not only the last one of each trial.")
 @runs_dir_option
 @json_option
 def show(run: str, samples: bool, attempts: bool, runs_dir: str, as_json: bool) -> None:
@@ -121,7 +131,7 @@ def _show_summary(reader: RunReader, as_json: bool) -> None:
 
 
 def _show_samples(reader: RunReader, attempts: bool, as_json: bool) -> None:
-    from agentlab.service.cli.tables import console, number, one_line, print_table
+    from agentlab.service.cli.tables import console, number, one_line, print_hint, print_table, run_argument
 
     labels: dict[int, list[str]] = {}
     for label in reader.labels():
@@ -146,9 +156,14 @@ def _show_samples(reader: RunReader, attempts: bool, as_json: bool) -> None:
         ]
         for row, trial in zip(rows, trials, strict=True)
     ]
-    print_table(
-        console(), headings, cells, right=frozenset({"trial", "value"}), spare=("error", "flags"), shrink="error"
-    )
+    if not rows:
+        print("no trial is stored yet")
+        return
+    right = frozenset({"trial", "epoch", "attempt", "value"})
+    print_table(console(), headings, cells, right=right, spare=("error", "flags"), shrink="error")
+    # The first one that one would want to see: an error, else less than full marks.
+    shown = next((t for t in trials if t.outcome != "scored"), None) or min(trials, key=lambda t: t.value or 0.0)
+    print_hint(f"one step by step: agentlab traces show {run_argument(reader.run_dir)} {shown.trial}")
 
 
 def _sample_entry(row: AttemptRow, labels: list[str]) -> dict[str, Any]:

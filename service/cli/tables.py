@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.cells import cell_len
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from agentlab.service.cli.results import RUNS_DIR
 from agentlab.traces.render import clean
 
 if TYPE_CHECKING:
@@ -42,14 +44,17 @@ def print_table(
 ) -> None:
     """Print a plain table; columns named in `right` are aligned to the right.
 
-    Where it is wider than the terminal, the columns in `spare` are left out in this order until it fits, and named
-    below; those that are empty go first and unnamed. The first column is never broken: names in it can be copied.
-    Texts in the column `shrink` are cut off first, as long as there is some room for them.
+    Where it is wider than the terminal, texts in the column `shrink` are cut off first, as long as there is some room
+    for them; then the columns in `spare` are left out in this order until it fits, and named below. Those that are
+    empty go first and unnamed. The first column is never broken: names in it can be copied.
     """
     cells = [[clean(cell) for cell in row] for row in rows]
-    if shrink:
-        _shrink(headings, cells, headings.index(shrink), spare, out.width)
-    shown, left_out = _fitting(headings, cells, spare, out.width)
+    shown, left_out = _fitting(headings, cells, spare, shrink, out.width)
+    if shrink and (place := headings.index(shrink)) in shown:
+        widths = _widths(headings, cells)
+        room = out.width - sum(widths[other] + len(GAP) for other in shown if other != place)
+        for row in cells:
+            row[place] = one_line(row[place], max(room, USEFUL))
     made = Table(box=None, pad_edge=False, header_style="bold")
     for place in shown:
         side: Literal["left", "right"] = "right" if headings[place] in right else "left"
@@ -61,16 +66,6 @@ def print_table(
         out.print(Text(f"(no room for: {', '.join(left_out)})", style="dim"))
 
 
-def _shrink(headings: Sequence[str], rows: Sequence[list[str]], place: int, spare: Sequence[str], width: int) -> None:
-    """Cut the texts of one column to the room that the others leave, unless that is too small to be of use."""
-    held = [other for other, name in enumerate(headings) if name not in spare or any(row[other] for row in rows)]
-    widths = _widths(headings, rows)
-    room = width - sum(widths[other] + len(GAP) for other in held if other != place)
-    if room >= USEFUL:
-        for row in rows:
-            row[place] = one_line(row[place], room)
-
-
 def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
     return [
         max(cell_len(line) for cell in (heading, *(row[place] for row in rows)) for line in (cell.splitlines() or [""]))
@@ -79,20 +74,28 @@ def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]
 
 
 def _fitting(
-    headings: Sequence[str], rows: Sequence[Sequence[str]], spare: Sequence[str], width: int
+    headings: Sequence[str], rows: Sequence[Sequence[str]], spare: Sequence[str], shrink: str, width: int
 ) -> tuple[list[int], list[str]]:
     """Places of the columns to show, and the names of those that are left out though they hold something."""
-    widths = _widths(headings, rows)
+    least = _widths(headings, rows)
+    if shrink:
+        place = headings.index(shrink)
+        least[place] = min(least[place], USEFUL)
     empty = {place for place, heading in enumerate(headings) if heading in spare and not any(r[place] for r in rows)}
     shown, left_out = [place for place in range(len(headings)) if place not in empty], []
     for name in spare:
-        if sum(widths[place] + len(GAP) for place in shown) - len(GAP) <= width:
+        if sum(least[place] + len(GAP) for place in shown) - len(GAP) <= width:
             break
         place = headings.index(name)
         if place in shown:
             shown.remove(place)
             left_out.append(name)
     return shown, left_out
+
+
+def print_hint(sentence: str) -> None:
+    """What to do next: a dim line below what was asked for."""
+    console().print(Text(clean(sentence), style="dim"), soft_wrap=True)
 
 
 def print_plan(rows: list[dict[str, Any]], plan: Plan) -> None:
@@ -156,12 +159,21 @@ def print_summary(summary: Mapping[str, Any], status: str) -> None:
     for said, count in _grouped_errors(summary["errors"])[:MAX_ERRORS]:
         left -= count
         out.print(Text(clean(said), style="red"), soft_wrap=True)
+    run = run_argument(summary["run_dir"])
     if left:
-        out.print(Text(f"... and {left} more errors: agentlab results show {summary['run_id']} --samples"))
+        out.print(Text(f"... and {left} more errors: agentlab results show {run} --samples"), soft_wrap=True)
     cost = sum(task["cost_usd"] or 0.0 for task in summary["tasks"])
     if cost:
         out.print(f"cost: {cost:.4f} USD")
     out.print(Text(f"run {summary['run_id']} {status}: {summary['run_dir']}", style="dim"), soft_wrap=True)
+    if any(task["trials"] for task in summary["tasks"]):
+        print_hint(f"every trial: agentlab results show {run} --samples")
+
+
+def run_argument(run_dir: str | Path) -> str:
+    """A run as it is named on the command line: by its id where the command looks by itself, else by its path."""
+    path = Path(run_dir)
+    return path.name if path.parent == Path(RUNS_DIR) else str(path)
 
 
 def _print_notes(out: Console, summary: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.command_line import Cli, asked, question, quiz
+from e2e.command_line import Cli, asked, question, quiz, solve
 from endpoints import Endpoint, chat, status
 
 N = 30
@@ -127,6 +127,29 @@ async def test_samples_are_one_row_a_trial_with_its_last_attempt(cli: Cli, endpo
     assert all(row["route"]["agent"] == "direct" for row in rows)
 
 
+async def test_a_trial_that_was_tried_again_is_one_row_of_samples_and_each_of_attempts(
+    cli: Cli, endpoint: Endpoint
+) -> None:
+    endpoint.behave = mixed
+    cli.write("quiz.py", quiz(9))
+    assert (await cli("run", "quiz.py", "--model", endpoint.spec())).code == 0
+    endpoint.behave = solve
+    assert (await cli("run", "--resume", "latest")).code == 0
+    rows = (await cli("results", "show", "latest", "--samples", "--json")).document
+    assert [(row["trial"], row["attempt"]) for row in rows] == [(n, 2 if n == 6 else 1) for n in range(1, 10)]
+    again, empty = rows[5], rows[7]
+    assert again == {
+        "trial": 6, "task": "quiz", "sample": "q5", "epoch": 1, "attempt": 2, "outcome": "scored", "value": 1.0,
+        "scores": {}, "flags": [], "route": {"agent": "direct", "scorer": "direct", "scaffold": "direct"}, "labels": [],
+    }  # fmt: skip
+    assert (empty["sample"], empty["outcome"], empty["value"], empty["flags"]) == ("q7", "scored", 0.0, ["empty"])
+    every = (await cli("results", "show", "latest", "--attempts", "--json")).document
+    tried = [(row["attempt"], row["outcome"], row["value"]) for row in every if row["sample"] == "q5"]
+    assert tried == [(1, "model", None), (2, "scored", 1.0)] and len(every) == 10
+    first = (await cli("traces", "show", "latest", "6", "--attempt", "1")).out
+    assert "attempt 1 of 2: model\n" in first and "no sums on Fridays" in first
+
+
 async def test_the_document_is_stored_and_shown_again(cli: Cli, endpoint: Endpoint) -> None:
     document = await measured(cli, endpoint, "--name", "Friday sums", "--tag", "try", "--tag", "weekly")
     shown = (await cli("results", "show", "latest", "--json")).document
@@ -141,10 +164,17 @@ async def test_the_document_is_stored_and_shown_again(cli: Cli, endpoint: Endpoi
     table = (await cli("results", "show", document["run_id"][:18])).out
     said = f"model {stored['model']}, harness direct, limit none, epochs 1, seed 0, created {stored['created_at']}"
     assert table.startswith(f"{said}, status finished\n") and "resume with" not in table
-    assert re.search(r"run +status +model +created +name +tags", (await cli("results", "list")).out)
+    listed = (await cli("results", "list")).out
+    assert re.search(r"run +status +model +created \(UTC\) +name +tags", listed)
+    assert listed.endswith(f"look closer: agentlab results show {document['run_id']}\n")
+    assert table.endswith(f"every trial: agentlab results show {document['run_id']} --samples\n")
     samples = (await cli("results", "show", "latest", "--samples")).out
     assert re.search(r"flags +error *\n", samples)
-    assert sum("no sums on Fridays" in line for line in samples.splitlines()) == 1
+    failed = [line for line in samples.splitlines() if "no sums on Fridays" in line]
+    trial = failed[0].split()[0]
+    assert len(failed) == 1
+    assert samples.endswith(f"one step by step: agentlab traces show {document['run_id']} {trial}\n")
+    assert (await cli("traces", "show", document["run_id"], trial)).out.startswith(f"trial {trial}: quiz/q5@1")
     assert f"{document['tasks'][0]['value']:.3f}" in table and "1 model" in table and "no sums on Fridays" in table
 
 
@@ -182,6 +212,19 @@ async def test_a_prefix_of_several_runs_is_refused_and_latest_is_the_last(cli: C
         assert (await cli("run", "quiz.py", "--model", "reference", "--name", name)).code == 0
     (await cli("results", "show", "20")).refused(2, "the beginning of 2 runs", "first", "second")
     assert "second" in (await cli("results", "show", "latest", "--json")).document["run_id"]
+
+
+async def test_a_run_that_cannot_be_read_is_named_and_a_run_elsewhere_is_hinted_at_by_its_path(cli: Cli) -> None:
+    cli.write("quiz.py", quiz(1))
+    assert (await cli("run", "quiz.py", "--model", "reference", "--runs-dir", "there")).code == 0
+    (path,) = (cli.home / "there").glob("*/run.json")
+    cli.write("there/broken/run.json", "{")
+    listed = await cli("results", "list", "--runs-dir", "there")
+    assert listed.code == 0 and "in there the run.json of broken cannot be read" in listed.err
+    command = listed.out.splitlines()[-1].removeprefix("look closer: agentlab ")
+    assert command == f"results show there/{path.parent.name}"
+    assert (await cli(*command.split())).code == 0
+    (await cli("results", "show", "nothing")).refused(2, "there is no run nothing in runs", "agentlab results list")
 
 
 async def test_the_limit_is_a_sample_drawn_by_the_seed(cli: Cli, endpoint: Endpoint) -> None:
@@ -279,8 +322,9 @@ async def test_a_trace_is_shown_without_what_a_terminal_would_obey(cli: Cli, end
     assert events[0]["response"]["content"] == HOSTILE
     assert events[1]["target"] == "0" and "       target: 0\n" in shown.out
     (await cli("traces", "show", "latest", "1", "--attempt", "2")).refused(2, "trial 1 has no attempt 2")
-    (await cli("traces", "show", "latest", "2")).refused(2, "there is no trial 2")
+    (await cli("traces", "show", "latest", "2")).refused(2, "there is no trial 2", "its trials are 1 to 1")
     (await cli("traces", "show", "latest", "quiz/q1")).refused(2, "quiz/q0@1")
+    (await cli("traces", "show", "latest", "q0")).refused(2, "did you mean quiz/q0@1?")
 
 
 async def test_a_task_of_ones_own_is_started_listed_shown_and_checked(cli: Cli) -> None:
