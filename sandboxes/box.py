@@ -48,6 +48,7 @@ class Placing:
     image: str
     capabilities: frozenset[Capability]
     start_ms: float
+    workdir: str = WORKSPACE
 
 
 class AgentSandbox:
@@ -89,8 +90,15 @@ class AgentSandbox:
         return self._placing.capabilities
 
     @property
+    def workdir(self) -> str:
+        return self._placing.workdir
+
+    @property
     def start_ms(self) -> float:
         return self._placing.start_ms
+
+    def _absolute(self, path: str) -> str:
+        return posixpath.join(self.workdir, path) if path else self.workdir
 
     async def _line(self, user: User) -> AgentConnection:
         if self._closing is not None:
@@ -107,13 +115,13 @@ class AgentSandbox:
         argv: Sequence[str],
         *,
         stdin: bytes = b"",
-        cwd: str = WORKSPACE,
+        cwd: str = "",
         env: Mapping[str, str] | None = None,
         user: User = "task",
         timeout: float = 60.0,
         max_output: int = MAX_OUTPUT,
     ) -> ExecResult:
-        request = _command(argv, cwd, env, user, timeout, max_output)
+        request = _command(argv, self._absolute(cwd), env, user, timeout, max_output)
         return await self._run(user, "exec", request, stdin, timeout)
 
     async def _run(self, user: User, op: str, request: dict[str, Any], stdin: bytes, timeout: float) -> ExecResult:
@@ -138,13 +146,13 @@ class AgentSandbox:
         self,
         argv: Sequence[str],
         *,
-        cwd: str = WORKSPACE,
+        cwd: str = "",
         env: Mapping[str, str] | None = None,
         user: User = "task",
         timeout: float = 60.0,
         max_output: int = MAX_OUTPUT,
     ) -> AbstractAsyncContextManager[ExecStream]:
-        return self._stream(_command(argv, cwd, env, user, timeout, max_output), user, timeout)
+        return self._stream(_command(argv, self._absolute(cwd), env, user, timeout, max_output), user, timeout)
 
     @asynccontextmanager
     async def _stream(self, request: dict[str, Any], user: User, timeout: float) -> AsyncIterator[ExecStream]:
@@ -156,9 +164,9 @@ class AgentSandbox:
             await _kill_quietly(line, exchange)
             line.finish(exchange)
 
-    async def open_shell(self, *, cwd: str = WORKSPACE, env: Mapping[str, str] | None = None) -> Shell:
+    async def open_shell(self, *, cwd: str = "", env: Mapping[str, str] | None = None) -> Shell:
         line = await self._line("task")
-        shell = await line.begin("shell", cwd=_absolute(cwd), env=dict(env or {}), user="task")
+        shell = await line.begin("shell", cwd=self._absolute(cwd), env=dict(env or {}), user="task")
         try:
             async with line.deadline(ANSWER_S, "shell"):
                 await line.next_item(shell)
@@ -170,7 +178,7 @@ class AgentSandbox:
         request = {
             "what": what,
             "user": user,
-            "path": _absolute(path),
+            "path": self._absolute(path),
             "max_output": UNBOUNDED,
             "timeout": FILE_S,
             **fields,
@@ -191,10 +199,10 @@ class AgentSandbox:
             raise ValueError(f"{path}: {len(data)} bytes are more than the {MAX_FILE} allowed")
         await self._file("write", user, path, data, mode=mode)
 
-    async def snapshot(self, path: str = WORKSPACE, *, max_bytes: int = 256 << 20) -> bytes:
+    async def snapshot(self, path: str = "", *, max_bytes: int = 256 << 20) -> bytes:
         return await self._file("snapshot", "task", path, max_bytes=max_bytes)
 
-    async def restore(self, archive: bytes, path: str = WORKSPACE, *, user: User = "task") -> None:
+    async def restore(self, archive: bytes, path: str = "", *, user: User = "task") -> None:
         # Looked at before anything is sent, so that a refused archive leaves no half of itself; the agent looks again.
         archives.check(archive, MAX_ARCHIVE, links_may_leave=user == "task")
         await self._file("restore", user, path, archive, max_bytes=MAX_ARCHIVE)
@@ -307,16 +315,12 @@ def _command(
         raise ValueError("argv is a list of a program and its arguments")
     return {
         "argv": list(argv),
-        "cwd": _absolute(cwd),
+        "cwd": cwd,
         "env": dict(env or {}),
         "user": user,
         "timeout": timeout,
         "max_output": max_output,
     }
-
-
-def _absolute(path: str) -> str:
-    return posixpath.join(WORKSPACE, path)
 
 
 def _result(reply: Reply, stdout: bytes, stderr: bytes) -> ExecResult:

@@ -215,6 +215,10 @@ class AgentConnection:
         self._break(error)
         return error
 
+    def fail(self, error: SandboxError) -> None:
+        """Give the line up for a reason that is known better elsewhere."""
+        self._break(error)
+
     async def close(self) -> None:
         self._break(SandboxError("closed", f"box {self._box} is closed"))
         self._reading.cancel()

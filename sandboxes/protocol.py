@@ -4,7 +4,9 @@ A `Backend` makes boxes; a `Sandbox` is one box. What runs inside is hostile: ev
 *place* is a `SandboxError` (the trial is retried on a new box), and only a result frame of the box is a result.
 
 Two users exist in a box besides its keeper: `task` (uid 1000) runs everything a model asks for, `grader` (uid 1001)
-runs what must be out of the reach of that code. Neither may signal, trace or read the memory of the other.
+runs what must be out of the reach of that code. Neither may signal, trace or read the memory of the other. In a box of
+the profile `writable` both are whoever the spec says, root too, and nothing parts them but time: grade there only what
+`quiesce` has silenced.
 """
 
 from __future__ import annotations
@@ -54,6 +56,8 @@ class Limits:
     shm_mb: int = 16
     grade_mb: int = 16
     inodes: int = 50_000
+    storage_mb: int = 10_240
+    """What the writable layer of a box with that profile may grow by: nothing else bounds it."""
 
     def check(self) -> None:
         """Raise ValueError where the writable places could fill the memory and so kill the box's keeper."""
@@ -74,6 +78,11 @@ class BoxSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     network: tuple[str, ...] = ()
     profile: Literal["hardened", "writable"] = "hardened"
+    """`writable`: the whole system may be changed, by root where `users` say so; for foreign images and tasks."""
+    users: tuple[str, str] = ("", "")
+    """Of a writable box: the accounts of `task` and `grader` (name or number). Empty: the image's user, else root."""
+    workdir: str = ""
+    """Of a writable box: its working directory, made where it is missing. Empty: the image's."""
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -149,6 +158,13 @@ class Sandbox(Protocol):
     @property
     def capabilities(self) -> frozenset[Capability]: ...
     @property
+    def workdir(self) -> str:
+        """Where commands run and what paths are relative to, unless they say otherwise: the workspace, or what the
+        image or the task of a writable box says.
+        """
+        ...
+
+    @property
     def start_ms(self) -> float: ...
 
     async def exec(
@@ -156,13 +172,14 @@ class Sandbox(Protocol):
         argv: Sequence[str],
         *,
         stdin: bytes = b"",
-        cwd: str = WORKSPACE,
+        cwd: str = "",
         env: Mapping[str, str] | None = None,
         user: User = "task",
         timeout: float = 60.0,
         max_output: int = MAX_OUTPUT,
     ) -> ExecResult:
         """Run `argv` in a session of its own and wait. On time-out every descendant dies, also after `setsid`.
+        `cwd` is relative to the box's working directory.
 
         A program that is not there is a result: exit code 127 and a sentence on stderr.
         """
@@ -172,7 +189,7 @@ class Sandbox(Protocol):
         self,
         argv: Sequence[str],
         *,
-        cwd: str = WORKSPACE,
+        cwd: str = "",
         env: Mapping[str, str] | None = None,
         user: User = "task",
         timeout: float = 60.0,
@@ -181,7 +198,7 @@ class Sandbox(Protocol):
         """The streaming form of `exec`; leaving the context kills what still runs."""
         ...
 
-    async def open_shell(self, *, cwd: str = WORKSPACE, env: Mapping[str, str] | None = None) -> Shell: ...
+    async def open_shell(self, *, cwd: str = "", env: Mapping[str, str] | None = None) -> Shell: ...
 
     async def read_file(self, path: str, *, max_bytes: int = MAX_FILE, user: User = "task") -> bytes:
         """The bytes of a regular file (never a link, device or pipe at the end of the path), relative to the workspace.
@@ -197,11 +214,11 @@ class Sandbox(Protocol):
         """
         ...
 
-    async def snapshot(self, path: str = WORKSPACE, *, max_bytes: int = 256 << 20) -> bytes:
+    async def snapshot(self, path: str = "", *, max_bytes: int = 256 << 20) -> bytes:
         """An uncompressed tar of the directory: regular files, directories and links, nothing else."""
         ...
 
-    async def restore(self, archive: bytes, path: str = WORKSPACE, *, user: User = "task") -> None:
+    async def restore(self, archive: bytes, path: str = "", *, user: User = "task") -> None:
         """Unpack a tar under `path`. Members that would leave it, devices and pipes are refused with ValueError."""
         ...
 

@@ -22,10 +22,20 @@ def profile() -> dict[str, Any]:
     return found
 
 
+NAMESPACES = ("unshare", "setns")
+"""What the agent of a writable box needs to give others a user namespace, and then takes from them."""
+WHOLE_SYSTEM = ("chroot", "ptrace", "process_vm_readv", "process_vm_writev", "kcmp", "name_to_handle_at")
+"""What a whole system expects beyond our list, harmless where the agent is out of reach: debuggers, package tools."""
+
+
 @cache
-def as_text() -> str:
-    """The profile as one line of JSON, as the engine takes it."""
-    return json.dumps(profile(), separators=(",", ":"))
+def as_text(*, namespaces: bool = False) -> str:
+    """The profile as one line of JSON, as the engine takes it. `namespaces`: for a writable box."""
+    found = profile()
+    if namespaces:
+        more = {"names": [*NAMESPACES, *WHOLE_SYSTEM], "action": "SCMP_ACT_ALLOW"}
+        found = {**found, "syscalls": [*found["syscalls"], more]}
+    return json.dumps(found, separators=(",", ":"))
 
 
 class _Comparison(ctypes.Structure):

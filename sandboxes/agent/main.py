@@ -184,9 +184,12 @@ class Agent:
         if self._guest:
             guest.settle(config["guest"])
             self._silence = config["guest"]["silence_s"]
-        if single:
+        if config.get("accounts"):
+            self._users = _with_root(config["accounts"])
+        else:
+            self._users = processes.Users(config["uids"], config["homes"], single)
+        if self._users.single:
             _hide_from_same_uid()
-        self._users = processes.Users(config["uids"], config["homes"], single)
         self._places = cleaning.survey(config["places"])
         self._rlimits = config["rlimits"]
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(KEPT_PREFIXES)}
@@ -197,9 +200,8 @@ class Agent:
         # Children should not copy pages only because a collection touches them.
         gc.freeze()
         version = ".".join(str(part) for part in sys.version_info[:3])
-        self._reply(
-            {"id": request["id"], "t": "ok", "value": {"pid": os.getpid(), "uid": os.getuid(), "python": version}}
-        )
+        value = {"pid": os.getpid(), "uid": os.getuid(), "python": version, "workdir": os.getcwd()}
+        self._reply({"id": request["id"], "t": "ok", "value": value})
 
     def _on_ping(self, request: Message, payload: bytes) -> None:
         self._reply({"id": request["id"], "t": "ok", "value": {}})
@@ -221,12 +223,16 @@ class Agent:
         follow = user == "task"
 
         def body() -> None:
+            if self._users.root is not None:
+                # By a descriptor, so before they are closed.
+                self._users.become(user, number, for_good=True)
             # No program follows that would close them: the pipes of other commands must not be held open here.
             os.closerange(3, 1024)
             if what == "snapshot":
                 self._snapshot(user, number, path, request["max_bytes"])
                 return
-            self._users.become(user, number, for_good=False)
+            if self._users.root is None:
+                self._users.become(user, number, for_good=False)
             if what == "read":
                 files.read(path, request["max_bytes"], follow)
             elif what == "write":
@@ -237,7 +243,7 @@ class Agent:
         self._launch(request, payload, body, number)
 
     def _snapshot(self, user: str, number: int, path: str, max_bytes: int) -> None:
-        uid = self._users.uids[user]
+        uid = os.getuid() if self._users.root is not None else self._users.uids[user]
 
         def open_as_user(place: str) -> int:
             with cleaning.acting_as(uid, self._users.single):
@@ -314,7 +320,9 @@ class Agent:
         processes.kill_everyone(self._users)
         self._collect()
         self._shells.clear()
-        self._reply({"id": request["id"], "t": "ok", "value": cleaning.reset(self._places, self._users)})
+        # Nobody knows what was changed in a whole system.
+        value = {"clean": False} if self._users.root is not None else cleaning.reset(self._places, self._users)
+        self._reply({"id": request["id"], "t": "ok", "value": value})
 
     # What a child does before it becomes the command.
 
@@ -324,6 +332,8 @@ class Agent:
 
     def _environment(self, user: str, extra: dict[str, str], number: int) -> dict[str, str]:
         env = {**self._env, "HOME": self._users.homes[user], "USER": user, "LOGNAME": user, **extra}
+        if self._users.root is not None:
+            env["USER"] = env["LOGNAME"] = self._users.root.accounts[user].name
         if self._users.single:
             env[processes.MARK] = str(number)
         return env
@@ -338,6 +348,17 @@ class Agent:
                 limit = value if hard == resource.RLIM_INFINITY else min(value, hard)
                 resource.setrlimit(kind, (limit, limit))
         self._users.become(user, number, for_good=True)
+
+
+def _with_root(accounts: dict[str, str]) -> processes.Users:
+    """Users that may be root in the box. Sent only to boxes that ask for it: loading it takes 15 ms."""
+    from agentlab.sandboxes.agent import rooted
+
+    root = rooted.Root(accounts)
+    rooted.import_nothing_more()
+    uids = {user: account.uid for user, account in root.accounts.items()}
+    homes = {user: account.home for user, account in root.accounts.items()}
+    return processes.Users(uids, homes, False, root)
 
 
 def _hide_from_same_uid() -> None:

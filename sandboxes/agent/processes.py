@@ -14,7 +14,10 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from agentlab.sandboxes.agent import rooted
 
 MARK = "AGENTLAB_COMMAND"
 FIRST_GROUP = 20_000
@@ -30,18 +33,26 @@ class Process(NamedTuple):
 
 
 class Users:
-    """The uids of a box. `single`: the agent cannot change its uid, so everything runs as the agent's own."""
+    """The uids of a box. `single`: the agent cannot change its uid, so everything runs as the agent's own. `root`: what
+    runs has a namespace of its own and may be root there; as with a single uid, no group marks it for good.
+    """
 
-    def __init__(self, uids: dict[str, int], homes: dict[str, str], single: bool) -> None:
+    def __init__(
+        self, uids: dict[str, int], homes: dict[str, str], single: bool, root: rooted.Root | None = None
+    ) -> None:
         self.uids = uids
         self.homes = homes
-        self.single = single
+        self.single = single or root is not None
+        self.root = root
 
     def become(self, user: str, command: int, *, for_good: bool) -> None:
         """Take the user's identity in a forked child. `for_good` leaves no way back; else the real uid stays root,
         so that the user's other processes cannot signal the child.
         """
         uid = self.uids[user]
+        if self.root is not None:
+            _offer_to_oom_killer()
+            self.root.become(user)
         if self.single:
             return
         os.setgroups([FIRST_GROUP + command % GROUPS])

@@ -14,6 +14,7 @@ from agentlab.sandboxes.connection import AgentConnection
 from agentlab.sandboxes.docker import build
 from agentlab.sandboxes.docker.endpoint import current
 from agentlab.sandboxes.docker.engine import Engine, EngineError
+from agentlab.sandboxes.docker.writable import DiskWatch, open_up
 from agentlab.sandboxes.keeping import OpenBoxes
 from agentlab.sandboxes.protocol import GRADE, WORKSPACE, BoxSpec, Capability, SandboxError, Say, User
 
@@ -35,6 +36,8 @@ class DockerBackend:
         self._engine = Engine(current())
         self._run_id = run_id
         self._boxes = OpenBoxes()
+        self._image_users: dict[str, str] = {}
+        self._disk = DiskWatch(self._engine)
 
     def offers(self, image: str) -> frozenset[Capability]:
         """Every image is taken to have a shell and Python; one that has not is refused when a box of it starts."""
@@ -74,8 +77,9 @@ class DockerBackend:
             line = await self._engine.attach(container)
             connection = AgentConnection(line, name)
             await self._start(container, spec.image)
-            await line.send(agent.bundle())
-            hello = await connection.ask("hello", patience_s=START_S, config=_agent_config(spec))
+            await line.send(agent.bundle(root=spec.profile == "writable"))
+            config = _agent_config(spec, await self._accounts(spec))
+            hello = await connection.ask("hello", patience_s=START_S, config=config)
             if hello.value.get("pid") != 1:
                 raise SandboxError("start", f"the agent of box {name} is not its first process")
         except BaseException as cause:
@@ -85,21 +89,40 @@ class DockerBackend:
             if isinstance(cause, SandboxError) and cause.kind == "lost":
                 raise SandboxError("start", f"a box of {spec.image} did not start: {cause}") from cause
             raise
-        return self._register(name, container, spec, connection, (time.perf_counter() - started) * 1000)
+        start_ms = (time.perf_counter() - started) * 1000
+        workdir = str(hello.value.get("workdir")) if spec.profile == "writable" else WORKSPACE
+        return self._register(name, container, spec, connection, start_ms, workdir)
+
+    async def _accounts(self, spec: BoxSpec) -> dict[str, str]:
+        """Who `task` and `grader` are in a writable box."""
+        if spec.profile != "writable":
+            return {}
+        if not all(spec.users) and spec.image not in self._image_users:
+            found = await build.inspect(self._engine, spec.image) or {}
+            self._image_users[spec.image] = str((found.get("Config") or {}).get("User") or "root")
+        usual = self._image_users.get(spec.image, "root")
+        return {"task": spec.users[0] or usual, "grader": spec.users[1] or usual}
 
     def _register(
-        self, name: str, container: str, spec: BoxSpec, connection: AgentConnection, start_ms: float
+        self, name: str, container: str, spec: BoxSpec, connection: AgentConnection, start_ms: float, workdir: str
     ) -> AgentSandbox:
         async def connect(user: User) -> AgentConnection:
             return connection
 
+        async def give_up(error: SandboxError) -> None:
+            connection.fail(error)
+            await self._remove(container)
+
         async def remove() -> None:
+            self._disk.forget(container)
             await connection.close()
             await self._remove(container)
             self._boxes.forget(box)
 
-        placing = Placing(name, self.name, self.isolation, spec.image, self.offers(spec.image), start_ms)
+        placing = Placing(name, self.name, self.isolation, spec.image, self.offers(spec.image), start_ms, workdir)
         box = AgentSandbox(placing, connect, lambda: [connection], remove)
+        if spec.profile == "writable":
+            self._disk.add(container, spec.limits.storage_mb, box.quiesce, give_up)
         return box
 
     async def _create_container(self, name: str, spec: BoxSpec) -> str:
@@ -136,6 +159,7 @@ class DockerBackend:
 
     async def close(self) -> None:
         try:
+            await self._disk.close()
             await self._boxes.close()
         finally:
             await self._engine.close()
@@ -147,10 +171,8 @@ def _refuse_unsupported(spec: BoxSpec) -> None:
         raise SandboxError(
             "unsupported", f"the task asks for network access to {hosts}; boxes have no network in this version"
         )
-    if spec.profile != "hardened":
-        raise SandboxError(
-            "unsupported", "the task asks for a writable system as root; this version has hardened boxes only"
-        )
+    if spec.profile == "writable":
+        return
     try:
         spec.limits.check()
     except ValueError as error:
@@ -172,7 +194,7 @@ def container_config(spec: BoxSpec, run_id: str) -> dict[str, Any]:
     def tmpfs(megabytes: int, mode: str, uid: int) -> str:
         return f"rw,exec,nosuid,nodev,size={megabytes}m,nr_inodes={limits.inodes},mode={mode},uid={uid},gid={uid}"
 
-    return {
+    config = {
         "Image": spec.image,
         "Entrypoint": ["python3", *agent.PYTHON_FLAGS],
         "Cmd": [],
@@ -215,11 +237,13 @@ def container_config(spec: BoxSpec, run_id: str) -> dict[str, Any]:
             },
         },
     }
+    return open_up(config, spec) if spec.profile == "writable" else config
 
 
-def _agent_config(spec: BoxSpec) -> Mapping[str, Any]:
+def _agent_config(spec: BoxSpec, accounts: Mapping[str, str]) -> Mapping[str, Any]:
     return {
         "single": False,
+        "accounts": accounts,
         "uids": UIDS,
         "homes": HOMES,
         "places": list(PLACES),
