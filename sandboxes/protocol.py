@@ -84,6 +84,8 @@ class BoxSpec:
     workdir: str = ""
     """Of a writable box: its working directory, made where it is missing. Empty: the image's."""
     labels: Mapping[str, str] = field(default_factory=dict)
+    reuse: bool = False
+    """A box that was used before will do, once it is reset and verified to be as new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +230,7 @@ class Sandbox(Protocol):
 
     async def reset(self) -> bool:
         """Kill everything, empty every writable place; True when verified to be as new, False when it must be thrown
-        away.
+        away, as after a kill for memory.
         """
         ...
 
@@ -248,6 +250,15 @@ class Backend(Protocol):
     def name(self) -> str: ...
     @property
     def isolation(self) -> str: ...
+    @property
+    def local(self) -> bool:
+        """Whether its boxes take memory and cores of this machine, so that only so many fit."""
+        ...
+
+    @property
+    def starts_at_once(self) -> int:
+        """Boxes that are best asked for at the same time; more would only slow each other down."""
+        ...
 
     def offers(self, image: str) -> frozenset[Capability]:
         """What a box of this image can do; asked by the planner before anything starts."""

@@ -46,8 +46,8 @@ def acting_as(uid: int, single: bool) -> Iterator[None]:
         os.setegid(0)
 
 
-def reset(places: list[Place], users: processes.Users) -> dict[str, object]:
-    """Kill, empty, verify. `clean` is True only when nothing at all was found afterwards; `found` says what else."""
+def reset(places: list[Place], users: processes.Users) -> list[str]:
+    """Kill, empty, verify; what was found afterwards, which is nothing when the box is as new."""
     left = processes.kill_everyone(users)
     found = [f"{left} processes"] if left else []
     for place in places:
@@ -59,8 +59,7 @@ def reset(places: list[Place], users: processes.Users) -> dict[str, object]:
         _put_back(place, users)
         found += _differences(place)
     _remove_ipc(users)
-    found += [f"System V {kind}" for kind in ("shm", "msg", "sem") if _ipc_entries(kind)]
-    return {"clean": not found, "found": found}
+    return found + [f"System V {kind}" for kind in ("shm", "msg", "sem") if _ipc_entries(kind)]
 
 
 def _put_back(place: Place, users: processes.Users) -> None:

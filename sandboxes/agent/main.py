@@ -44,6 +44,7 @@ class Agent:
         self._users = processes.Users({}, {}, True)
         self._places: list[cleaning.Place] = []
         self._env: dict[str, str] = {}
+        self._oom_at_start = 0
         self._rlimits: dict[str, int] = {}
         self._heard = time.monotonic()
         self._silence: float | None = None
@@ -197,6 +198,7 @@ class Agent:
         self._env.setdefault("PATH", PATH)
         self._env.setdefault("LANG", "C.UTF-8")
         self._env.update(config["env"])
+        self._oom_at_start = processes.oom_kills()
         # Children should not copy pages only because a collection touches them.
         gc.freeze()
         version = ".".join(str(part) for part in sys.version_info[:3])
@@ -321,8 +323,11 @@ class Agent:
         self._collect()
         self._shells.clear()
         # Nobody knows what was changed in a whole system.
-        value = {"clean": False} if self._users.root is not None else cleaning.reset(self._places, self._users)
-        self._reply({"id": request["id"], "t": "ok", "value": value})
+        writable = self._users.root is not None
+        found = ["a writable system"] if writable else cleaning.reset(self._places, self._users)
+        if processes.oom_kills() != self._oom_at_start:
+            found.append("a kill for memory")
+        self._reply({"id": request["id"], "t": "ok", "value": {"clean": not found, "found": found}})
 
     # What a child does before it becomes the command.
 

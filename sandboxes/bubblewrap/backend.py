@@ -127,6 +127,8 @@ class BubblewrapBackend:
 
     name = "bubblewrap"
     isolation = "bubblewrap"
+    local = True
+    starts_at_once = 4
 
     def __init__(self, run_id: str = "") -> None:
         self._run_id = run_id

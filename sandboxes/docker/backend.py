@@ -31,6 +31,7 @@ class DockerBackend:
 
     name = "docker"
     isolation = "docker"
+    starts_at_once = 4
 
     def __init__(self, run_id: str = "") -> None:
         self._engine = Engine(current())
@@ -38,6 +39,11 @@ class DockerBackend:
         self._boxes = OpenBoxes()
         self._image_users: dict[str, str] = {}
         self._disk = DiskWatch(self._engine)
+
+    @property
+    def local(self) -> bool:
+        """An engine behind a socket shares this machine's memory; another one is taken to be elsewhere."""
+        return bool(self._engine.endpoint.socket)
 
     def offers(self, image: str) -> frozenset[Capability]:
         """Every image is taken to have a shell and Python; one that has not is refused when a box of it starts."""
