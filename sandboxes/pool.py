@@ -74,6 +74,8 @@ class Pool:
         self._starts: set[asyncio.Task[None]] = set()
         self._retiring: set[asyncio.Task[None]] = set()
         self._closed = False
+        self.failed_images: dict[str, SandboxError] = {}
+        """Images that could not be made ready: whoever asks for a box of one is told so at once."""
 
     @property
     def in_use(self) -> int:
@@ -87,6 +89,8 @@ class Pool:
 
     def expect(self, spec: BoxSpec, count: int) -> None:
         """`count` more boxes of this kind will be taken: some are started now, and the next ones as these are."""
+        if spec.image in self.failed_images:
+            return
         self._kind(spec).expected += count
         self._go_on()
 
@@ -94,6 +98,8 @@ class Pool:
         """A box of this kind, as new; the caller must `give_back` it. Raises SandboxError."""
         if self._closed:
             raise SandboxError("closed", "the pool of boxes is closed")
+        if (unready := self.failed_images.get(spec.image)) is not None:
+            raise unready
         request = _Request(self._kind(spec), asyncio.get_running_loop().create_future())
         self._queue.append(request)
         self._go_on()

@@ -16,7 +16,7 @@ from agentlab.service.trial import Result
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from agentlab.service.boxes import Boxes
+    from agentlab.sandboxes.pool import Pool
 
 TERMINAL_HZ = 4
 PLAIN_SECONDS = 10.0
@@ -47,11 +47,11 @@ class Board:
         self._quiet = quiet
         self._started = time.monotonic()
         self._ended_here = 0
-        self._boxes: Boxes | None = None
+        self._pool: Pool | None = None
         self._console: Console | None = None
 
-    def watch(self, boxes: Boxes) -> None:
-        self._boxes = boxes
+    def watch(self, pool: Pool | None) -> None:
+        self._pool = pool
 
     def already(self, task: str, outcome: str, value: float | None) -> None:
         """Count a trial that an earlier invocation ended."""
@@ -114,8 +114,8 @@ class Board:
         parts = [f"{ended}/{total} trials", f"{self.rate:.1f}/s"]
         if self.eta_s is not None:
             parts.append(f"{_duration(self.eta_s)} to go")
-        if self._boxes is not None and self._boxes.in_use:
-            parts.append(f"{self._boxes.in_use} boxes in use")
+        if self._pool is not None and self._pool.in_use:
+            parts.append(f"{self._pool.in_use} boxes in use")
         return ", ".join(parts)
 
     def line(self) -> str:

@@ -1,4 +1,4 @@
-"""Boxes for trials: a bounded number alive at once, each owned by one lease, removed in the background."""
+"""Boxes for trials: which pool they come from, and one trial's claim on one of them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import anyio
 
 from agentlab.sandboxes.opening import BackendName, open_backend
 from agentlab.sandboxes.protocol import SandboxError
+from agentlab.sandboxes.room import Machine, Room, room_on
 from agentlab.tasks.types import TaskError
 from agentlab.traces.events import Recorder, SandboxEnd, SandboxStart
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from agentlab.sandboxes.protocol import Backend, BoxSpec, Capability, Sandbox
+    from agentlab.sandboxes.pool import Pool
+    from agentlab.sandboxes.protocol import BoxSpec, Capability, Sandbox
 
 Purpose: TypeAlias = Literal["agent", "scorer"]
 """Whom a box is for."""
@@ -29,84 +31,37 @@ def offered_by(sandbox: BackendName, image: str) -> frozenset[Capability]:
     return open_backend(sandbox).offers(image)
 
 
-class Boxes:
-    """Hands out boxes of one back-end, at most `limit` alive at once, in the order of asking."""
-
-    def __init__(self, backend: Backend | None, limit: int) -> None:
-        self._backend = backend
-        self._slots = anyio.CapacityLimiter(limit)
-        self.failed_images: dict[str, SandboxError] = {}
-        """Images that could not be made ready at the start: every trial that needs one ends as `sandbox`."""
-
-    @property
-    def in_use(self) -> int:
-        return self._slots.borrowed_tokens
-
-    @property
-    def limit(self) -> int:
-        return int(self._slots.total_tokens)
-
-    async def create(self, spec: BoxSpec, owner: object) -> Sandbox:
-        """A new box on behalf of `owner`, who must `remove` it. Raises SandboxError."""
-        if self._backend is None:
-            raise SandboxError("unavailable", "this run was planned without a sandbox")
-        await self._slots.acquire_on_behalf_of(owner)
-        try:
-            return await self._backend.create(spec)
-        except BaseException:
-            self._slots.release_on_behalf_of(owner)
-            raise
-
-    async def remove(self, box: Sandbox, owner: object) -> None:
-        try:
-            await box.close()
-        finally:
-            self._slots.release_on_behalf_of(owner)
+def room_for(sandbox: BackendName, asked: int | None) -> Room:
+    """How many boxes of that sandbox may be in use at once; `asked` is what a person allows."""
+    return room_on(Machine.here() if open_backend(sandbox).local else None, asked)
 
 
 class Lease:
-    """One trial's claim on a box: started ahead while the model thinks, waited for at first use, always given back."""
+    """One trial's claim on a box: taken before its model is asked, made ready while the model thinks, always given
+    back.
+    """
 
     def __init__(
-        self, boxes: Boxes, spec: BoxSpec, files: Mapping[str, str], recorder: Recorder, purpose: Purpose
+        self, pool: Pool, spec: BoxSpec, files: Mapping[str, str], recorder: Recorder, purpose: Purpose = "agent"
     ) -> None:
-        self._boxes = boxes
+        self._pool = pool
         self._spec = spec
         self._files = files
         self._recorder = recorder
-        self._purpose = purpose
+        self._purpose: Purpose = purpose
         self._ready = anyio.Event()
         self._box: Sandbox | None = None
         self._error: SandboxError | TaskError | None = None
         self._taken = 0.0
+        self._waited_s = 0.0
         self.seconds = 0.0
         """Wall seconds for which this trial held the box."""
 
-    async def start(self) -> None:
-        """Make the box; run in a task of its own, beside the first model call."""
+    async def take(self) -> None:
+        """Wait for room and for the box. Raises SandboxError."""
         asked = time.monotonic()
-        try:
-            box = await self._boxes.create(self._spec, self)
-            self._box = box
-            self._taken = time.monotonic()
-            self._record_start(box, (self._taken - asked) * 1e3)
-            await self._lay_files(box)
-        except (SandboxError, TaskError) as error:
-            self._error = error
-        except Exception as error:  # noqa: BLE001  the boundary: what an engine's client raises must not end other trials
-            self._error = SandboxError("start", f"{type(error).__name__}: {error}")
-        finally:
-            self._ready.set()
-
-    async def _lay_files(self, box: Sandbox) -> None:
-        for path, text in self._files.items():
-            try:
-                await box.write_file(path, text.encode("utf-8", "surrogateescape"))
-            except (OSError, ValueError) as error:
-                # Another box would meet the same file: the sample is wrong, not the place.
-                raise TaskError(f"the sample's file {path!r} cannot be laid into the box: {error}") from None
-
-    def _record_start(self, box: Sandbox, waited_ms: float) -> None:
+        box = self._box = await self._pool.take(self._spec)
+        self._taken = time.monotonic()
         self._recorder.record(
             SandboxStart(
                 at=time.time(),
@@ -114,15 +69,38 @@ class Lease:
                 sandbox=box.backend,
                 isolation=box.isolation,
                 image=box.image,
-                wait_ms=waited_ms,
+                wait_ms=(self._taken - asked) * 1e3,
                 start_ms=box.start_ms,
                 purpose=self._purpose,
             )
         )
 
+    async def lay_files(self) -> None:
+        """Lay the sample's files into the box that was taken. What fails is raised by `get`."""
+        try:
+            for path, text in self._files.items():
+                await self._lay(path, text)
+        except (SandboxError, TaskError) as error:
+            self._error = error
+        except Exception as error:  # noqa: BLE001  the boundary: what an engine's client raises must not end other trials
+            self._error = SandboxError("start", f"{type(error).__name__}: {error}")
+        finally:
+            self._ready.set()
+
+    async def _lay(self, path: str, text: str) -> None:
+        if self._box is None:
+            raise SandboxError("start", "no box was taken")
+        try:
+            await self._box.write_file(path, text.encode("utf-8", "surrogateescape"))
+        except (OSError, ValueError) as error:
+            # Another box would meet the same file: the sample is wrong, not the place.
+            raise TaskError(f"the sample's file {path!r} cannot be laid into the box: {error}") from None
+
     async def get(self) -> Sandbox:
         """The box, files laid in. Raises SandboxError where there is none, TaskError for files that do not fit."""
+        asked = time.monotonic()
         await self._ready.wait()
+        self._waited_s += time.monotonic() - asked
         if self._error is not None:
             raise self._error
         if self._box is None:
@@ -138,8 +116,7 @@ class Lease:
         box, self._box = self._box, None
         if box is None:
             return
+        self._pool.give_back(box)
         self.seconds = time.monotonic() - self._taken
-        self._recorder.record(SandboxEnd(at=time.time(), box=box.id, seconds=self.seconds))
-        # A cancelled trial must still give its box back: an open box holds memory until the runner ends.
-        with anyio.CancelScope(shield=True):
-            await self._boxes.remove(box, self)
+        end = SandboxEnd(at=time.time(), box=box.id, seconds=self.seconds, waited_ms=self._waited_s * 1e3)
+        self._recorder.record(end)

@@ -58,13 +58,6 @@ def default_sandbox() -> SandboxName:
     return chosen  # type: ignore[return-value]  # checked above
 
 
-def default_max_sandboxes() -> int:
-    """As many boxes as cores and memory carry: two a core, and half of the memory that is free now at 512 MB a box."""
-    cores = os.cpu_count() or 1
-    pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(1, min(2 * cores, pages // 2 // (512 << 20)))
-
-
 def effective_sampling(task: Task, harness: Harness) -> Sampling:
     """What is sent. A preset's defaults do not override what a benchmark's protocol fixes; what the user set does."""
     return harness.sampling.beside(task.sampling, harness.explicit)

@@ -107,9 +107,11 @@ class BoxConfig(_Strict):
     pids: int = Field(default=128, gt=0)
     workspace_mb: int = Field(default=256, gt=0)
     tmp_mb: int = Field(default=64, gt=0)
+    reuse: bool = False
+    """A box serves several trials, reset and verified between them, instead of one."""
 
     def limits(self) -> Limits:
-        return Limits(**self.model_dump(exclude={"image"}))
+        return Limits(**self.model_dump(exclude={"image", "reuse"}))
 
 
 class EndpointConfig(_Strict):

@@ -18,11 +18,12 @@ from agentlab.models.presence import Departures
 from agentlab.models.prices import CostMeter
 from agentlab.models.resolve import open_model, parse_model, probe
 from agentlab.sandboxes import open_backend
+from agentlab.sandboxes.pool import Pool
 from agentlab.sandboxes.protocol import Backend, SandboxError, Say
 from agentlab.scaffolds.episode import AgentLimits
 from agentlab.service.board import Board
-from agentlab.service.boxes import Boxes
-from agentlab.service.config import default_max_sandboxes, effective_sampling
+from agentlab.service.boxes import room_for
+from agentlab.service.config import effective_sampling
 from agentlab.service.environment import describe_environment
 from agentlab.service.judge import MakeJudge, open_judge
 from agentlab.service.models import ModelSource, SharedModel, client_options, first_target, scripted
@@ -63,17 +64,19 @@ async def launch(plan: Plan, *, resume: Path | None = None, quiet: bool = False,
     async with (
         open_models(plan, meter, departures) as models,
         open_judge(plan.config, meter, departures) as judge,
-        open_boxes(plan, say) as (boxes, images),
+        open_boxes(plan, say) as (pool, images),
     ):
         store, run_id = open_store(plan, models, images, resume)
         board = Board({found.task.name: found.n * plan.config.epochs for found in plan.surveys}, quiet=quiet)
-        board.watch(boxes)
+        board.watch(pool)
         try:
             done = _count_done(store, board, meter) if resume is not None else Done(frozenset(), {})
             if resume is not None and len(done.numbers) >= plan.trials + len(plan.problems):
                 say("nothing was left to do: every trial of the run is done")
             await _record_problems(plan, store, done)
-            runner = _runner(plan, models, boxes, store, board, done, meter, departures, judge)
+            runner = _runner(plan, models, pool, store, board, done, meter, departures, judge)
+            if pool is not None:
+                _expect(plan, pool, plan.trials - len(done.numbers))
             async with board.shown():
                 stop = await runner.run()
         finally:
@@ -91,7 +94,7 @@ async def launch(plan: Plan, *, resume: Path | None = None, quiet: bool = False,
 def _runner(
     plan: Plan,
     models: ModelSource,
-    boxes: Boxes,
+    pool: Pool | None,
     store: RunStore,
     board: Board,
     done: Done,
@@ -121,7 +124,7 @@ def _runner(
         planner=plan.planner,
         setting_of=setting_of,
         models=models,
-        boxes=boxes,
+        pool=pool,
         store=store,
         board=board,
         departures=departures,
@@ -157,30 +160,40 @@ def _targets(plan: Plan, task: Task) -> Iterable[str]:
 
 
 @asynccontextmanager
-async def open_boxes(plan: Plan, say: Say) -> AsyncIterator[tuple[Boxes, dict[str, str]]]:
-    """Boxes for the plan's routes, images made ready first, and their content ids. Without a box in the plan nothing
-    starts.
+async def open_boxes(plan: Plan, say: Say) -> AsyncIterator[tuple[Pool | None, dict[str, str]]]:
+    """A pool for the boxes of the plan's routes, images made ready first, and their content ids. Without a box in the
+    plan nothing starts.
 
     An image that cannot be made ready is a failure of the trials that need it, not of the run. Raises SandboxError
     where the engine itself is absent.
     """
-    limit = plan.config.max_sandboxes or default_max_sandboxes()
     if not plan.images:
-        yield Boxes(None, limit), {}
+        yield None, {}
         return
-    backend: Backend = open_backend(plan.config.sandbox)
+    config = plan.config
+    backend: Backend = open_backend(config.sandbox)
+    pool, ids = Pool(backend, room_for(config.sandbox, config.max_sandboxes)), {}
     try:
         await backend.check()
-        boxes, ids = Boxes(backend, limit), {}
         for image in plan.images:
             try:
                 ids[image] = await backend.ensure_image(image, say)
             except SandboxError as error:
-                boxes.failed_images[image] = error
+                pool.failed_images[image] = error
                 say(f"image {image}: {error}")
-        yield boxes, ids
+        yield pool, ids
     finally:
-        await backend.close()
+        try:
+            await pool.close()
+        finally:
+            await backend.close()
+
+
+def _expect(plan: Plan, pool: Pool, trials: int) -> None:
+    """Tell the pool what is to come, so that boxes are there when trials want them."""
+    for row in plan.rows:
+        if isinstance(row.route, Route) and row.route.spec is not None:
+            pool.expect(row.route.spec, min(trials, row.n * plan.config.epochs))
 
 
 def open_store(plan: Plan, models: ModelSource, images: dict[str, str], resume: Path | None) -> tuple[RunStore, str]:

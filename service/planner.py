@@ -116,7 +116,8 @@ class Planner:
             scorer = Place("direct", why="runs no code")
         spec = None
         if in_box or grading:
-            spec = BoxSpec(image=image, limits=limits, network=task.box.network)
+            reuse = self._harness.box.reuse
+            spec = BoxSpec(image=image, limits=limits, network=task.box.network, reuse=reuse)
         return Route(scaffold, agent, scorer, spec, shared_box=in_box and bool(grading))
 
     def _scaffold(self, task: Task, requires: tuple[str, ...]) -> str | Refusal:

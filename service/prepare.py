@@ -20,6 +20,8 @@ from agentlab.tasks.registry import resolve, split_file
 from agentlab.tasks.types import Task, TaskError
 
 if TYPE_CHECKING:
+    from agentlab.sandboxes.protocol import BoxSpec
+    from agentlab.sandboxes.room import Room
     from agentlab.tasks.suites import ResolvedSuite
 
 
@@ -76,6 +78,12 @@ class Plan:
         """Images that the routes need, each once."""
         routes = [row.route for row in self.rows if isinstance(row.route, Route)]
         return tuple(dict.fromkeys(route.spec.image for route in routes if route.spec is not None))
+
+    @property
+    def specs(self) -> tuple[BoxSpec, ...]:
+        """The boxes that the routes need, those of the same image and limits once."""
+        specs = [row.route.spec for row in self.rows if isinstance(row.route, Route) and row.route.spec is not None]
+        return tuple({(spec.image, spec.limits): spec for spec in specs}.values())
 
     def identities(self, provider: str, model: str) -> dict[str, dict[str, Any]]:
         """For each task its hash and payload, which of its trials there are, and the hash and payload of the
@@ -233,3 +241,16 @@ def plan_table(rows: Sequence[PlanRow]) -> list[dict[str, Any]]:
             entry |= {"agent": row.route.agent.where, "scorer": row.route.scorer.where, "image": image, "why": why}
         table.append(entry)
     return table
+
+
+def boxes_table(specs: Sequence[BoxSpec], room: Room) -> list[dict[str, Any]]:
+    """How many boxes of each kind may be in use at once on this machine, for `--plan`."""
+    return [
+        {
+            "image": spec.image,
+            "memory_mb": spec.limits.memory_mb,
+            "at_once": room.at_once(spec.limits),
+            "why": room.reason(spec.limits),
+        }
+        for spec in specs
+    ]

@@ -16,7 +16,6 @@ import anyio
 
 from agentlab.models.scripted import NopModel
 from agentlab.service.board import Board
-from agentlab.service.boxes import Boxes
 from agentlab.service.planner import Lane, Planner, Refusal, Route, lane_of
 from agentlab.service.trial import Prompt, Result, Setting, attempt
 from agentlab.tasks.prompting import render, render_continuations, render_raw
@@ -27,6 +26,7 @@ from agentlab.traces.events import ErrorRaised
 if TYPE_CHECKING:
     from agentlab.models.presence import Departures
     from agentlab.models.prices import CostMeter
+    from agentlab.sandboxes.pool import Pool
     from agentlab.service.models import ModelSource
     from agentlab.traces.store import AttemptRecorder, RunStore
 
@@ -68,7 +68,8 @@ class Runner:
     planner: Planner
     setting_of: Callable[[Task, Route | Refusal], Setting]
     models: ModelSource
-    boxes: Boxes
+    pool: Pool | None
+    """None where no route needs a box."""
     store: RunStore
     board: Board
     departures: Departures
@@ -102,7 +103,7 @@ class Runner:
 
     async def _run_lanes(self) -> None:
         async with anyio.create_task_group() as lanes:
-            sizes: dict[Lane, int] = {"plain": self.plain_workers, "box": self.boxes.limit + 1}
+            sizes: dict[Lane, int] = {"plain": self.plain_workers, "box": self.pool.room.boxes + 1 if self.pool else 0}
             for lane, workers in sizes.items():
                 trials = sum(planned.n for planned in self.planned if lane in planned.lanes) * self.epochs
                 if trials:
@@ -232,7 +233,7 @@ class Runner:
         self, work: Work, setting: Setting, route: Route | Refusal, recorder: AttemptRecorder
     ) -> Result:
         if not isinstance(route, Route):
-            return await attempt(setting, work.sample, Prompt(), NO_MODEL, self.boxes, recorder, work.epoch)
+            return await attempt(setting, work.sample, Prompt(), NO_MODEL, self.pool, recorder, work.epoch)
         try:
             model = self.models.for_trial(work.planned.task, work.sample, route, work.epoch)
             prompt = prompt_for(setting, work.sample, work.planned.examples)
@@ -240,7 +241,7 @@ class Runner:
             message = f"the prompt cannot be built: {type(error).__name__}: {error}"
             recorder.record(ErrorRaised(at=_now(), boundary="task", kind="prompt", message=message))
             return Result("task", error_kind="prompt", error_message=message)
-        return await attempt(setting, work.sample, prompt, model, self.boxes, recorder, work.epoch)
+        return await attempt(setting, work.sample, prompt, model, self.pool, recorder, work.epoch)
 
     def _setting(self, task: Task, route: Route | Refusal) -> Setting:
         key = (task.name, id(route))

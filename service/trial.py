@@ -18,7 +18,7 @@ from agentlab.models.protocol import ModelError
 from agentlab.sandboxes.protocol import SandboxError
 from agentlab.scaffolds import open_scaffold
 from agentlab.scaffolds.episode import AgentLimits, Episode
-from agentlab.service.boxes import Boxes, Lease, Purpose
+from agentlab.service.boxes import Lease, Purpose
 from agentlab.service.planner import Refusal, Route
 from agentlab.tasks.types import Sample, Score, ScoreContext, Scorer, Submission, Task, TaskError
 from agentlab.traces.events import ErrorRaised, Flag, Outcome, Recorder, Scored
@@ -26,6 +26,7 @@ from agentlab.traces.events import ErrorRaised, Flag, Outcome, Recorder, Scored
 if TYPE_CHECKING:
     from agentlab.models.protocol import Model, Sampling
     from agentlab.models.tools import Tool
+    from agentlab.sandboxes.pool import Pool
     from agentlab.sandboxes.protocol import Sandbox
     from agentlab.service.judge import MakeJudge
     from agentlab.traces.events import Message
@@ -86,7 +87,7 @@ FINAL_SANDBOX_KINDS = frozenset({"image", "unsupported", "unavailable"})
 
 
 async def attempt(
-    setting: Setting, sample: Sample, prompt: Prompt, model: Model, boxes: Boxes, recorder: Recorder, epoch: int
+    setting: Setting, sample: Sample, prompt: Prompt, model: Model, pool: Pool | None, recorder: Recorder, epoch: int
 ) -> Result:
     """Carry out one attempt. Never raises but for cancellation: what fails becomes an outcome, with its events
     recorded.
@@ -96,12 +97,13 @@ async def attempt(
         return _record_end(recorder, _Ended("task", "unroutable", f"sample {sample.id} {route.reason}"))
     if route.spec is None:
         return await _Attempt(setting, route, sample, prompt, model, recorder, epoch).carry_out()
-    unready = boxes.failed_images.get(route.spec.image)
+    assert pool is not None, "boxes are opened for every plan that has a route with one"
+    unready = pool.failed_images.get(route.spec.image)
     if unready is not None:
         # At once: whether such a trial counts must not hang on whether its agent happens to touch the box.
         return _record_end(recorder, _sandbox_ended(unready))
     purpose: Purpose = "scorer" if route.agent.where == "direct" else "agent"
-    lease = Lease(boxes, route.spec, sample.files, recorder, purpose)
+    lease = Lease(pool, route.spec, sample.files, recorder, purpose)
     return await _Attempt(setting, route, sample, prompt, model, recorder, epoch, lease).carry_out_in_box(lease)
 
 
@@ -120,12 +122,21 @@ class _Attempt:
     """Where the agent or the scorer needs a box."""
 
     async def carry_out_in_box(self, lease: Lease) -> Result:
-        """`carry_out`, with the agent's box started beside it and given back at the end."""
+        """`carry_out`, with the agent's box taken before it and given back at the end.
+
+        No model is asked before there is a box: its first turn would wait for one, and be lost where none can be had.
+        """
         result = Result("cancelled", error_kind="stopped")
         async with lease, anyio.create_task_group() as group:
-            if self.route.agent.where != "direct":
-                group.start_soon(lease.start)
-            result = await self.carry_out()
+            try:
+                if self.route.agent.where != "direct":
+                    with _failures_end_the_attempt():
+                        await lease.take()
+                    group.start_soon(lease.lay_files)
+            except _Ended as ended:
+                result = _record_end(self.recorder, ended)
+            else:
+                result = await self.carry_out()
             group.cancel_scope.cancel()
         result.sandbox_seconds = lease.seconds
         return result
@@ -209,7 +220,8 @@ async def _grading_box(route: Route, lease: Lease) -> Sandbox:
     if route.shared_box:
         return await _quiet_box(lease)
     with _failures_end_the_attempt():
-        await lease.start()
+        await lease.take()
+        await lease.lay_files()
         return await lease.get()
 
 

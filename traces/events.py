@@ -199,6 +199,8 @@ class SandboxEnd(_Event, frozen=True, tag="sandbox_end"):
 
     box: str
     seconds: float
+    waited_ms: float = 0.0
+    """What its user waited for it after `SandboxStart`, the model having answered: for the sample's files."""
 
 
 class Artifact(_Event, frozen=True, tag="artifact"):

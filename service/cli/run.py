@@ -41,7 +41,7 @@ NO_MODEL_YET = "reference"
     "--max-connections", type=click.IntRange(1), metavar="N", help="Requests under way at once.  [default: 64]"
 )
 @click.option(
-    "--max-sandboxes", type=click.IntRange(1), metavar="N", help="Boxes alive at once.  [default: by cores and memory]"
+    "--max-sandboxes", type=click.IntRange(1), metavar="N", help="Boxes in use at once.  [default: by cores and memory]"
 )
 @click.option(
     "--max-cost", type=click.FloatRange(0, min_open=True), metavar="USD", help="Stop once the run has cost this much."
@@ -188,16 +188,19 @@ def _warn_of_equal_epochs(plan: Plan, say: Say) -> None:
 
 
 def _print_plan(plan: Plan, as_json: bool) -> None:
-    from agentlab.service.prepare import plan_table
+    from agentlab.service.boxes import room_for
+    from agentlab.service.prepare import boxes_table, plan_table
 
     rows = plan_table(plan.rows)
+    config = plan.config
+    boxes = boxes_table(plan.specs, room_for(config.sandbox, config.max_sandboxes)) if plan.specs else []
     if as_json:
         problems = [{"task": problem.name, "message": problem.message} for problem in plan.problems]
-        print(json.dumps({"plan": rows, "problems": problems}, indent=2))
+        print(json.dumps({"plan": rows, "boxes": boxes, "problems": problems}, indent=2))
         return
     from agentlab.service.cli.tables import print_plan
 
-    print_plan(rows, plan)
+    print_plan(rows, boxes, plan)
 
 
 def _print_end(end: RunEnd, plan: Plan, as_json: bool) -> None:

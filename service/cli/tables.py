@@ -98,10 +98,13 @@ def print_hint(sentence: str) -> None:
     console().print(Text(clean(sentence), style="dim"), soft_wrap=True)
 
 
-def print_plan(rows: list[dict[str, Any]], plan: Plan) -> None:
+def print_plan(rows: list[dict[str, Any]], boxes: list[dict[str, Any]], plan: Plan) -> None:
     headings = ("task", "n", "agent", "scorer", "image", "why")
     cells = [[str(row[heading]) for heading in headings] for row in rows]
     print_table(console(), headings, cells, right=frozenset({"n"}), spare=("image",))
+    for box in boxes:
+        said = f"{box['at_once']} boxes of {box['image']} with {box['memory_mb']} MB at once: {box['why']}"
+        console().print(Text(clean(said), style="dim"))
     for problem in plan.problems:
         console().print(Text(clean(f"{problem.name}: {problem.message}"), style="red"))
 

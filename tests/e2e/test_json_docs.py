@@ -35,8 +35,9 @@ async def test_the_page_names_the_fields_that_are_printed(page: str, cli: Cli) -
     assert section(page, "### `tasks`") == set(document["tasks"][0])
     rows = (await cli("results", "show", "latest", "--samples", "--json")).document
     assert section(page, "## `results show RUN --samples --json`") == set(rows[0])
-    planned = (await cli(*run, "--plan")).document
-    assert listed(page, "run --plan --json") == set(planned) | set(planned["plan"][0]) | {"message"}
+    planned = (await cli("run", "quickstart", "--plan", "--json")).document
+    fields = set(planned) | set(planned["plan"][0]) | set(planned["boxes"][0])
+    assert listed(page, "run --plan --json") == fields | {"message"}
     (entry,) = (await cli("results", "list", "--json")).document
     assert listed(page, "results list --json") == set(entry)
     for event in (await cli("traces", "show", "latest", "1", "--json")).document:

@@ -247,3 +247,30 @@ async def test_no_box_is_left_behind(run: Any, endpoint: Endpoint) -> None:
     process = await asyncio.create_subprocess_exec("docker", "ps", "-aq", "--no-trunc", stdout=asyncio.subprocess.PIPE)
     listed, _ = await process.communicate()
     assert not set(names) & set(listed.decode().split())
+
+
+async def test_a_box_is_there_before_the_model_is_asked(run: Any, endpoint: Endpoint) -> None:
+    """So what the run waits for is the queue, which is recorded, and no answer is paid for where no box can be had."""
+    endpoint.behave = playing(bash("cat note.txt > answer.txt"), submit())
+    ran = await run("words_in_box", model=endpoint.spec(), harness="tools", settings=BOXES, epochs=3)
+    for trial in (1, 2, 3):
+        events = [stored.event for stored in ran.reader.events(trial)]
+        kinds = [type(event) for event in events]
+        assert kinds.index(SandboxStart) < kinds.index(ModelCall)
+        (end,) = [event for event in events if isinstance(event, SandboxEnd)]
+        assert end.waited_ms < 1000
+
+
+async def test_a_harness_may_ask_for_boxes_that_serve_again(run: Any, endpoint: Endpoint) -> None:
+    endpoint.behave = playing(bash("test ! -e kept.txt && cat note.txt > answer.txt; echo x > kept.txt"), submit())
+    settings = (*BOXES, "box.reuse=true")
+    again = await run(
+        "words_in_box", model=endpoint.spec(), harness="tools", settings=settings, epochs=4, max_sandboxes=1
+    )
+    starts = [stored for trial in (1, 2, 3, 4) for stored in again.reader.events(trial, types={"sandbox_start"})]
+    assert len(starts) == 4
+    assert len({stored.event.box for stored in starts}) < 4
+    assert again.task("words_in_box")["value"] == 1.0, "and found empty"
+    fresh = await run("words_in_box", model=endpoint.spec(), harness="tools", settings=BOXES)
+    first, second = (next(iter(ran.document["tasks"].values()))["scaffolds"]["tools"] for ran in (again, fresh))
+    assert first["config_hash"] != second["config_hash"], "a used box is another measurement"
