@@ -15,6 +15,7 @@ from pathlib import Path
 
 from agentlab.sandboxes.protocol import SandboxError
 
+NAME_LABEL = "agentlab.image"
 VERSION_LABEL = "agentlab.image-version"
 BOOTSTRAP = "bootstrap-base.sh"
 BOOTSTRAP_S = 1800.0

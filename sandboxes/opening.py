@@ -21,8 +21,10 @@ def open_backend(name: BackendName, *, run_id: str = "") -> Backend:
 
         return BubblewrapBackend(run_id)
     if name == "modal":
-        raise SandboxError("unsupported", "this version has no Modal sandbox; choose --sandbox docker or bubblewrap")
-    raise SandboxError("unsupported", f"there is no sandbox {name!r}; choose docker or bubblewrap")
+        from agentlab.sandboxes.modal import ModalBackend
+
+        return ModalBackend(run_id)
+    raise SandboxError("unsupported", f"there is no sandbox {name!r}; choose docker, bubblewrap or modal")
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,6 +235,9 @@ class Agent:
                 return
             if self._users.root is None:
                 self._users.become(user, number, for_good=False)
+            # Too large a file is an error of the call, and no signal.
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            self._limit("RLIMIT_FSIZE")
             if what == "read":
                 files.read(path, request["max_bytes"], follow)
             elif what == "write":
@@ -344,15 +347,21 @@ class Agent:
         return env
 
     def _lower(self, user: str, number: int) -> None:
-        if self._rlimits:
-            import resource
-
-            for name, value in self._rlimits.items():
-                kind = getattr(resource, name)
-                hard = resource.getrlimit(kind)[1]
-                limit = value if hard == resource.RLIM_INFINITY else min(value, hard)
-                resource.setrlimit(kind, (limit, limit))
+        self._limit(*self._rlimits)
         self._users.become(user, number, for_good=True)
+
+    def _limit(self, *names: str) -> None:
+        """Put on those of the box's resource limits that it has."""
+        wanted = [name for name in names if name in self._rlimits]
+        if not wanted:
+            return
+        import resource
+
+        for name in wanted:
+            kind = getattr(resource, name)
+            hard = resource.getrlimit(kind)[1]
+            limit = self._rlimits[name] if hard == resource.RLIM_INFINITY else min(self._rlimits[name], hard)
+            resource.setrlimit(kind, (limit, limit))
 
 
 def _with_root(accounts: dict[str, str]) -> processes.Users:

@@ -1,15 +1,20 @@
-"""Boxes for the tests: real ones. Where an engine is missing the tests skip with the reason, except in CI."""
+"""Boxes for the tests: real ones. Where an engine is missing the tests skip with the reason, except in CI.
+
+`modal` is the real client against the stand-in of tests/modal_standin, unless AGENTLAB_TEST_MODAL=account says that the
+account which the client is configured for is to be used.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from modal_standin import serving
 
 from agentlab.sandboxes import Backend, BackendName, BoxSpec, Limits, Sandbox, SandboxError, open_backend
 
-BACKENDS: tuple[BackendName, ...] = ("docker", "bubblewrap")
+BACKENDS: tuple[BackendName, ...] = ("docker", "bubblewrap", "modal")
 
 SMALL = BoxSpec(limits=Limits(memory_mb=256, pids=64, workspace_mb=48, tmp_mb=16, shm_mb=8, grade_mb=8))
 """Small enough that its limits are reached in no time."""
@@ -35,9 +40,23 @@ async def usable(name: BackendName) -> Backend:
     return backend
 
 
+@pytest.fixture(scope="session")
+def modal_account() -> Iterator[None]:
+    """Leads the `modal` client of this process, and of those that it starts, to the stand-in."""
+    if os.environ.get("AGENTLAB_TEST_MODAL") == "account":
+        yield
+        return
+    with serving() as variables, pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        yield
+
+
 @pytest.fixture(params=BACKENDS)
 async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
     """Each back-end in turn."""
+    if request.param == "modal":
+        request.getfixturevalue("modal_account")
     found = await usable(request.param)
     yield found
     await found.close()

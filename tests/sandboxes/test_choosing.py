@@ -54,11 +54,10 @@ async def test_what_is_missing_is_found_with_its_reason(monkeypatch: pytest.Monk
     assert "apt-get install bubblewrap" in findings[1].reason
 
 
-def test_unknown_and_absent_back_ends_are_refused() -> None:
-    for name in ("modal", "chroot"):
-        with pytest.raises(SandboxError) as raised:
-            open_backend(name)  # type: ignore[arg-type]
-        assert raised.value.kind == "unsupported"
+def test_an_unknown_back_end_is_refused() -> None:
+    with pytest.raises(SandboxError, match="docker, bubblewrap or modal") as raised:
+        open_backend("chroot")  # type: ignore[arg-type]
+    assert raised.value.kind == "unsupported"
 
 
 def test_the_docker_host_is_understood(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -68,7 +68,8 @@ async def test_what_cannot_be_written_says_why(box: Sandbox) -> None:
     assert raised.value.errno in (errno.EACCES, errno.EROFS)
     with pytest.raises(OSError, match=r".") as raised:
         await box.write_file("huge", bytes(50 << 20))
-    assert raised.value.errno == errno.ENOSPC
+    # Where the workspace has no size of its own (modal) no file may be larger than it was to be.
+    assert raised.value.errno == (errno.EFBIG if box.backend == "modal" else errno.ENOSPC)
     assert (await box.exec(["ls", "-A"])).stdout == b"d\n"
 
 
@@ -109,7 +110,7 @@ async def test_a_snapshot_can_be_restored(box: Sandbox) -> None:
 
 
 async def test_a_snapshot_is_capped(box: Sandbox) -> None:
-    await box.exec(["sh", "-c", "truncate -s 100G sparse"])
+    await box.exec(["sh", "-c", "truncate -s 100G sparse || truncate -s 40M sparse"])
     with pytest.raises(ValueError, match="holds more than"):
         await box.snapshot(max_bytes=1 << 20)
     await box.exec(["sh", "-c", "rm sparse; for i in $(seq 300); do mkdir d; cd d; done"])

@@ -71,12 +71,19 @@ async def test_what_a_box_may_use_is_bounded(box: Sandbox) -> None:
     fill = "head -c 500000000 /dev/zero > {}/fill; stat -c %s {}/fill"
     for place, megabytes in (("/workspace", 48), ("/tmp", 16), ("/dev/shm", 8)):
         result = await box.exec(["sh", "-c", fill.format(place, place)])
-        assert b"No space left" in result.stderr
+        if box.backend == "modal":
+            # Nothing can be mounted there, so places have no sizes: each file is held to that of the workspace.
+            megabytes = 48
+            assert b"File size limit" in result.stderr
+        else:
+            assert b"No space left" in result.stderr
         assert int(result.stdout) <= megabytes << 20
     assert (await box.exec(["echo", "alive"])).ok
 
 
 async def test_quiesce_leaves_nobody(box: Sandbox) -> None:
+    count = ["sh", "-c", "ls -d /proc/[0-9]* | wc -l"]
+    alone = {user: (await box.exec(count, user=user)).stdout for user in ("task", "grader")}  # type: ignore[arg-type]
     await box.exec(["sh", "-c", "setsid sh -c 'trap \"\" TERM; while :; do sleep 1; done' >/dev/null 2>&1 &"])
     await box.exec(["sh", "-c", "setsid sleep 4321 >/dev/null 2>&1 &"], user="grader")
     shell = await box.open_shell()
@@ -89,8 +96,7 @@ async def test_quiesce_leaves_nobody(box: Sandbox) -> None:
         assert (await stream.result()).exit_code == -9
     assert (await running).exit_code == -9
     for user in ("task", "grader"):
-        alive = await box.exec(["sh", "-c", "ls -d /proc/[0-9]* | wc -l"], user=user)  # type: ignore[arg-type]
-        assert int(alive.stdout) <= 4  # the agent, this shell, ls and wc
+        assert (await box.exec(count, user=user)).stdout == alone[user]  # type: ignore[arg-type]
     assert await box.read_file("file") == b"kept\n"
     assert (await shell.run("echo fresh", timeout=10)).stdout == b"fresh\n"
 
@@ -108,7 +114,7 @@ MESSES = {
 
 async def test_reset_makes_a_box_as_new(box: Sandbox) -> None:
     look = (
-        "umask; ls -ld --time-style=+ /workspace /tmp /dev/shm; find /workspace /tmp /dev/shm -mindepth 1; "
+        "umask; stat -c '%A %U %G %n' /workspace /tmp /dev/shm; find /workspace /tmp /dev/shm -mindepth 1; "
         "set -- /proc/[0-9]*; echo $#"
     )
     new = (await box.exec(["sh", "-c", look])).stdout
