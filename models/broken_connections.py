@@ -14,7 +14,7 @@ def explain(error: BaseException, endpoint: Endpoint) -> ModelError:
     Of a chain of causes the first one of aiohttp's decides: what the SDK wraps around it loses the difference between
     an endpoint that refuses and one that is slow.
     """
-    shown = endpoint.shown
+    shown = endpoint.base_url
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, aiohttp.ClientError):
         cause = cause.__cause__

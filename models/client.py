@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from agentlab.models import replies
+from agentlab.models.address import hide
 from agentlab.models.cache import ResponseCache
 from agentlab.models.limits import EndpointLimiter
 from agentlab.models.options import ClientOptions
@@ -65,14 +66,14 @@ class EndpointModel:
         self._encoder = encoder
         self._options = options
         self._price = price
-        self._secrets = (endpoint.api_key, *endpoint.headers.values())
-        self._shown = endpoint.shown
-        self._where = f"{endpoint.shown}, model {encoder.model}"
+        self._secrets = endpoint.secrets
+        self._shown = endpoint.base_url
+        self._where = f"{endpoint.base_url}, model {encoder.model}" if encoder.model else endpoint.base_url
         self._policy = RetryPolicy(options.max_retries, options.backoff_s, max_retry_after_s=options.max_retry_after_s)
-        identity = options.cache_identity or f"{endpoint.shown} {encoder.model}"
+        identity = options.cache_identity or f"{endpoint.base_url} {encoder.model}"
         self._cache = ResponseCache(options.cache, identity) if options.cache else None
         self._patience_s = 2 * endpoint.connect_timeout_s
-        self._presence = Presence(endpoint.shown, self._look, options.departures)
+        self._presence = Presence(endpoint.base_url, self._look, options.departures)
         self.limiter = EndpointLimiter(
             options.max_connections,
             requests_per_minute=options.requests_per_minute,
@@ -158,10 +159,11 @@ class EndpointModel:
 
     async def served_models(self) -> tuple[str, ...]:
         """Names of the models that the endpoint lists, asked once without retries. Raises `ModelError`."""
-        status, body, _ = await self._transport.get(MODELS)
-        if status != 200:
-            raise self._status_error(status, body)
+        body = b""
         try:
+            status, body, _ = await self._transport.get(MODELS)
+            if status != 200:
+                raise self._status_error(status, body)
             return tuple(model.id for model in replies.decode(replies.MODELS, body).data)
         except ModelError as error:
             raise self._located(error, body) from error
@@ -297,12 +299,10 @@ class EndpointModel:
         if error.kind == "bad_response" and (status := replies.error_status(body)) is not None:
             # Gateways report an error of the model behind them under status 200.
             return self._status_error(status, body)
-        told = str(error)
-        if told.startswith(self._where):
-            return error
+        rest = str(error).removeprefix(self._where).removeprefix(self._shown).lstrip(": ")
         return ModelError(
             error.kind,
-            f"{self._where}: {told.removeprefix(self._shown).lstrip(': ')}",
+            f"{self._where}: {hide(rest, self._secrets)}",
             status=error.status,
             retryable=error.retryable,
             retry_after_s=error.retry_after_s,

@@ -29,7 +29,7 @@ class DirectTransport:
         if proxy is not None:
             if not proxy.startswith(("http://", "https://")):
                 raise ModelError(
-                    "unsupported", f"the proxy {proxy.partition(':')[0]}:// for {endpoint.shown} is no HTTP proxy"
+                    "unsupported", f"the proxy {proxy.partition(':')[0]}:// for {endpoint.base_url} is no HTTP proxy"
                 )
             self._options["proxy"] = proxy
 

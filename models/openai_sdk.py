@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import parse_qsl
 
 import aiohttp
 import httpx2
@@ -16,9 +17,9 @@ import openai
 from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient, Omit
 
 from agentlab.models.broken_connections import explain
-from agentlab.models.protocol import ModelError
 from agentlab.models.transport import Endpoint, Reply, proxy_for, tls_context
 
+_BROKEN = (aiohttp.ClientError, OSError, ValueError)
 _CONNECTIONS = 100_000
 """As good as no bound: the limiter bounds the connections. None would mean aiohttp's own 100."""
 
@@ -34,6 +35,7 @@ class SdkTransport:
             settings["verify"] = context
         self._client = AsyncOpenAI(
             base_url=endpoint.base_url,
+            default_query=dict(parse_qsl(endpoint.query, keep_blank_values=True)),
             # The SDK refuses to start without a key; `_headers` takes the header away again.
             api_key=endpoint.api_key or "none",
             max_retries=0,
@@ -47,7 +49,7 @@ class SdkTransport:
             ),
         )
         self._headers: dict[str, str | Omit] = {"Content-Type": "application/json", **endpoint.headers}
-        if not endpoint.api_key:
+        if not endpoint.api_key and "Authorization" not in endpoint.headers:
             self._headers["Authorization"] = Omit()
 
     async def post(self, path: str, body: bytes) -> Reply:
@@ -96,7 +98,7 @@ class SdkTransport:
         except openai.APIStatusError as error:
             response = error.response
             return Reply(response.status_code, response.content, response.headers.get("Retry-After", ""))
-        except (openai.APIConnectionError, httpx2.TransportError, aiohttp.ClientError, TimeoutError) as error:
+        except (openai.APIConnectionError, httpx2.TransportError, *_BROKEN) as error:
             raise explain(error, self._endpoint) from error
         except httpx2.InvalidURL as error:
-            raise ModelError("bad_request", f"{self._endpoint.shown}: the address is malformed: {error}") from error
+            raise explain(ValueError(str(error)), self._endpoint) from error

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from agentlab.models.address import hide
 from agentlab.models.protocol import ChatResponse, ModelError
 from agentlab.traces.events import Message, StopReason, ToolCall, Usage
 
@@ -298,9 +299,7 @@ def error_text(body: bytes, *, limit: int = 300, secrets: Iterable[str] = ()) ->
     else:
         inner = told.error.get("message") if isinstance(told.error, dict) else told.error
         text = next((_as_text(value) for value in (inner, told.message, told.detail) if value), text)
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, "***")
+    text = hide(text, secrets)
     text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 

@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import urlsplit
 
+from agentlab.models.address import Address, parse_address, without_credentials
 from agentlab.models.options import DEFAULT_OPTIONS, ClientOptions
 from agentlab.models.protocol import Model, ModelError
 
@@ -24,11 +24,25 @@ _FORMS = "openai/NAME, vllm/NAME, http://HOST:PORT/v1#NAME, or one of " + ", ".j
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """Which model. `name` is empty where the endpoint is to be asked; `base_url` is empty for scripted models."""
+    """Which model. `name` is empty where the endpoint is to be asked; `address` is None for scripted models."""
 
     provider: Literal["openai", "vllm", "endpoint", "scripted"]
     name: str
-    base_url: str = ""
+    address: Address | None = None
+
+    @property
+    def base_url(self) -> str:
+        """The address as it may be shown: without credentials and query."""
+        return self.address.base_url if self.address is not None else ""
+
+    @property
+    def shown(self) -> str:
+        """What a person types for this model, with placeholders where there is a user and a password."""
+        if self.provider != "endpoint" or self.address is None:
+            return self.label
+        scheme, _, place = self.base_url.partition("://")
+        login = "USER:PASSWORD@" if self.address.authorization else ""
+        return f"{scheme}://{login}{place}" + (f"#{self.name}" if self.name else "")
 
     @property
     def label(self) -> str:
@@ -45,12 +59,12 @@ def parse_model(spec: str) -> ModelSpec:
         return _parse_address(spec)
     provider, slash, name = spec.partition("/")
     if slash and name and provider == "openai":
-        return ModelSpec("openai", name, _default_url("openai"))
+        return ModelSpec("openai", name, _default_address("openai"))
     if slash and name and provider == "vllm":
-        return ModelSpec("vllm", name, _default_url("vllm"))
+        return ModelSpec("vllm", name, _default_address("vllm"))
     near = get_close_matches(provider.lower(), (*SCRIPTED, *DEFAULT_URLS), 1)
     hint = f" (did you mean {near[0]}{'/' + (name or 'NAME') if near[0] in DEFAULT_URLS else ''}?)" if near else ""
-    raise ModelError("bad_request", f"unknown model {spec!r}{hint}: give {_FORMS}")
+    raise ModelError("bad_request", f"unknown model {without_credentials(spec)!r}{hint}: give {_FORMS}")
 
 
 async def open_model(spec: ModelSpec | str, options: ClientOptions = DEFAULT_OPTIONS) -> EndpointModel:
@@ -91,25 +105,20 @@ async def probe(model: Model) -> None:
 
 
 def _parse_address(spec: str) -> ModelSpec:
-    address, _, name = spec.partition("#")
-    try:
-        parts = urlsplit(address)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise ModelError("bad_request", f"malformed address in --model: {error}") from error
-    if not host:
-        raise ModelError("bad_request", f"the address {address!r} names no host: give http://HOST:PORT/v1#NAME")
-    if "?" in address:
+    text, _, name = spec.partition("#")
+    address = parse_address(text, "--model", name)
+    if address.query:
         raise ModelError(
             "bad_request",
-            f"the address of {host} in --model has a query (?...), which would be stored with the run: leave it out, "
-            "and put a key into the variable OPENAI_API_KEY, or into the one that endpoint.api_key_env names",
+            f"the address {address.base_url} in --model has a query (?...), which would be stored with the run: leave "
+            "it out, and put a key into the variable OPENAI_API_KEY, or into the one that endpoint.api_key_env names",
         )
-    return ModelSpec("endpoint", name, address.rstrip("/"))
+    return ModelSpec("endpoint", name, address)
 
 
-def _default_url(provider: Literal["openai", "vllm"]) -> str:
-    return (os.environ.get(_URL_VARIABLES[provider]) or DEFAULT_URLS[provider]).rstrip("/")
+def _default_address(provider: Literal["openai", "vllm"]) -> Address:
+    variable = _URL_VARIABLES[provider]
+    return parse_address(os.environ.get(variable) or DEFAULT_URLS[provider], variable)
 
 
 async def _only_served(wanted: ModelSpec, options: ClientOptions) -> str:
@@ -122,7 +131,7 @@ async def _only_served(wanted: ModelSpec, options: ClientOptions) -> str:
         return served[0]
     if not served:
         raise ModelError("not_found", f"{wanted.base_url} lists no model: name one with #NAME")
-    choices = ", ".join(f"{wanted.base_url}#{name}" for name in served[:20])
+    choices = ", ".join(replace(wanted, name=name).shown for name in served[:20])
     raise ModelError("bad_request", f"{wanted.base_url} serves {len(served)} models, choose one: {choices}")
 
 
@@ -131,10 +140,16 @@ def _client(wanted: ModelSpec, options: ClientOptions, price: Price | None) -> E
     from agentlab.models.requests import RequestEncoder
     from agentlab.models.transport import Endpoint
 
+    address = wanted.address
+    assert address is not None, "a scripted model has no client"
+    key = _api_key(wanted, options)
+    login = {"Authorization": address.authorization} if address.authorization else {}
     endpoint = Endpoint(
-        wanted.base_url,
-        api_key=_api_key(wanted, options),
-        headers=options.headers,
+        address.base_url,
+        query=address.query,
+        api_key=key,
+        headers={**login, **options.headers},
+        hidden=address.secrets,
         timeout_s=options.timeout_s,
         connect_timeout_s=options.connect_timeout_s,
     )
@@ -163,7 +178,12 @@ def _transport(wanted: ModelSpec, options: ClientOptions, endpoint: Endpoint) ->
 
 def _api_key(wanted: ModelSpec, options: ClientOptions) -> str:
     variable = options.api_key_env or "OPENAI_API_KEY"
-    key = os.environ.get(variable, "")
+    if wanted.address is not None and wanted.address.authorization:
+        if options.api_key_env:
+            told = f"{wanted.base_url} is given a user and a password, and a key by endpoint.api_key_env: choose one"
+            raise ModelError("bad_request", told)
+        return ""
+    key = os.environ.get(variable, "").strip()
     if not key and (options.api_key_env or wanted.base_url == DEFAULT_URLS["openai"]):
         raise ModelError("auth", f"{wanted.base_url} needs a key: set the variable {variable}")
     return key

@@ -7,8 +7,10 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
+
+from agentlab.models.address import SHORTEST_SECRET
 
 CHAT = "chat/completions"
 COMPLETIONS = "completions"
@@ -47,20 +49,24 @@ class Endpoint:
     """Where requests go, and with what."""
 
     base_url: str
+    """Without credentials and query: as it is shown."""
+    query: str = field(default="", repr=False)
     api_key: str = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    hidden: tuple[str, ...] = field(default=(), repr=False)
+    """Secrets of the address, which no message may hold."""
     timeout_s: float = 600.0
     """Seconds for one try, from sending to the last byte."""
     connect_timeout_s: float = 10.0
 
     @property
-    def shown(self) -> str:
-        """The address for messages: without credentials and query."""
-        parts = urlsplit(self.base_url)
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+    def secrets(self) -> tuple[str, ...]:
+        """What no message may hold, the longest first."""
+        found = {self.api_key, *self.headers.values(), *self.hidden}
+        return tuple(sorted((text for text in found if len(text) >= SHORTEST_SECRET), key=len, reverse=True))
 
     def url(self, path: str) -> str:
-        return f"{self.base_url.rstrip('/')}/{path}"
+        return f"{self.base_url}/{path}" + (f"?{self.query}" if self.query else "")
 
 
 def proxy_for(base_url: str) -> str | None:

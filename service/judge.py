@@ -44,7 +44,7 @@ async def open_judge(config: RunConfig, meter: CostMeter, departures: Departures
         raise ConfigError(f"judge {config.harness.judge!r}: a scripted model cannot judge")
     if not spec.name:
         # The judge is part of what is measured, so it is named, not found out.
-        raise ConfigError(f"judge {config.harness.judge!r}: name the model, {config.harness.judge}#NAME")
+        raise ConfigError(f"judge {spec.shown!r}: name the model, {spec.shown}#NAME")
     model = await open_model(spec, client_options(config, meter, departures, "judge"))
     try:
         await probe(model)

@@ -29,7 +29,7 @@ from agentlab.service.judge import MakeJudge, open_judge
 from agentlab.service.models import ModelSource, SharedModel, client_options, first_target, scripted
 from agentlab.service.planner import Refusal, Route
 from agentlab.service.prepare import Plan, plan_table
-from agentlab.service.resume import Done, refuse_changes, where_it_stands
+from agentlab.service.resume import Done, refuse_changes, resume_command, where_it_stands
 from agentlab.service.runner import Runner
 from agentlab.service.summary import Summary, summarise
 from agentlab.service.trial import Setting
@@ -82,12 +82,12 @@ async def launch(plan: Plan, *, resume: Path | None = None, quiet: bool = False,
         finally:
             store.close()
     if stop == "unstored":
-        raise StoringStopped(f"{store.error}: agentlab run --resume {store.run_dir}")
+        raise StoringStopped(f"{store.error}: {resume_command(store.run_dir, plan.config)}")
     try:
         return _conclude(plan, store, run_id, stop or "finished")
     except StoreError as error:
         raise StoringStopped(
-            f"{error}; the trials are stored, the summary is not: agentlab run --resume {store.run_dir}"
+            f"{error}; the trials are stored, the summary is not: {resume_command(store.run_dir, plan.config)}"
         ) from error
 
 

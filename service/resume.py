@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from agentlab.service.config import RunConfig, told_in_a_line
-from agentlab.service.harness import ConfigError
+from agentlab.service.harness import ConfigError, Harness
 from agentlab.tasks.identity import diff_payloads
+from agentlab.traces.redaction import REDACTED, redacted
 from agentlab.traces.store import RunStore
 
 FINAL_OUTCOMES = frozenset({"scored", "task"})
@@ -29,14 +32,9 @@ class Done:
 def stored_config(document: dict[str, Any], overrides: dict[str, Any]) -> RunConfig:
     """The stored run's configuration with `overrides` (given anew on the command line) laid over it.
 
-    Raises ConfigError for an override that would change what is measured.
+    Raises ConfigError for an override that would change what is measured, and for credentials that must be said again.
     """
-    try:
-        config = RunConfig.model_validate(document["config"])
-    except KeyError:
-        raise ConfigError("run.json holds no configuration that can be resumed") from None
-    except ValidationError as error:
-        raise ConfigError(f"run.json holds no configuration that can be resumed: {told_in_a_line(error)}") from None
+    config = _stored(document)
     changed = {key: value for key, value in overrides.items() if getattr(config, key) != value}
     # A model or a harness may differ in what is not measured: `refuse_changes` compares what is.
     refused = [key for key in changed if key not in config.volatile and key not in ("model", "harness")]
@@ -46,9 +44,43 @@ def stored_config(document: dict[str, Any], overrides: dict[str, Any]) -> RunCon
             "the run cannot be resumed with other settings; start a new run, or leave out:\n" + "\n".join(lines)
         )
     try:
-        return RunConfig.model_validate(dict(config) | changed)
+        resumed = RunConfig.model_validate(dict(config) | changed)
     except ValidationError as error:
         raise ConfigError(told_in_a_line(error)) from None
+    _refuse_redacted(resumed)
+    return resumed
+
+
+def stored_harness(document: dict[str, Any]) -> Harness:
+    """The stored run's harness. Raises ConfigError."""
+    return _stored(document).harness
+
+
+def _stored(document: dict[str, Any]) -> RunConfig:
+    try:
+        return RunConfig.model_validate(document["config"])
+    except KeyError:
+        raise ConfigError("run.json holds no configuration that can be resumed") from None
+    except ValidationError as error:
+        raise ConfigError(f"run.json holds no configuration that can be resumed: {told_in_a_line(error)}") from None
+
+
+def _refuse_redacted(config: RunConfig) -> None:
+    """Users and passwords are not stored: what needs them must be said again. Raises ConfigError with what to type."""
+    if REDACTED in f"{config.model} {config.harness.judge}":
+        again = " ".join(_said_again(config.model, config.harness.judge))
+        raise ConfigError(f"user and password of an address are not stored with a run: add {again}")
+
+
+def resume_command(run_dir: Path, config: RunConfig) -> str:
+    """What to type to go on with a run, with places to fill in where there are credentials, which are not stored."""
+    return shlex.join(["agentlab", "run", "--resume", str(run_dir), *_said_again(config.model, config.harness.judge)])
+
+
+def _said_again(model: str, judge: str) -> list[str]:
+    model, judge = (redacted(address, {}).replace(REDACTED, "USER:PASSWORD") for address in (model, judge))
+    given = ["--model", model] if "USER:PASSWORD@" in model else []
+    return [*given, "--set", f"judge={judge}"] if "USER:PASSWORD@" in judge else given
 
 
 def refuse_changes(stored: dict[str, Any], now: dict[str, Any]) -> None:

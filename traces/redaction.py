@@ -15,7 +15,7 @@ _SECRET_NAME = re.compile(
     r"(?:^|[_\-.])(?:api_?key|apikey|key|token|secret|passwd|password|credentials?|authorization)$", re.IGNORECASE
 )
 _NOT_SECRET = re.compile(r"(?:^|[_\-.])(?:eos|bos|pad|unk|stop|mask|sep|cls)_?token$", re.IGNORECASE)
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+(?=@)")
+_CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]+(?=@)")  # up to the last @ of the authority: a password may hold one
 _BEARER = re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}")
 _SHORTEST_VALUE = 8  # shorter values would be found inside ordinary words
 

@@ -121,7 +121,7 @@ def _resumed_config(
     run_dir: Path, tasks: tuple[str, ...], settings: tuple[str, ...], flags: dict[str, Any]
 ) -> RunConfig:
     from agentlab.service.harness import load_harness, with_settings
-    from agentlab.service.resume import stored_config
+    from agentlab.service.resume import stored_config, stored_harness
     from agentlab.traces.store import read_document
 
     document = read_document(run_dir)
@@ -132,7 +132,7 @@ def _resumed_config(
     if flags["harness"]:
         overrides["harness"] = load_harness(flags["harness"], settings)
     elif settings:
-        overrides["harness"] = with_settings(stored_config(document, {}).harness, settings)
+        overrides["harness"] = with_settings(stored_harness(document), settings)
     return stored_config(document, overrides)
 
 
@@ -208,10 +208,11 @@ def _print_end(end: RunEnd, plan: Plan, as_json: bool) -> None:
         print(json.dumps({**end.summary.as_dict(), "status": end.status}))
         return
     from agentlab.service.cli.tables import print_summary
+    from agentlab.service.resume import resume_command
 
     print_summary(end.summary.as_dict(), end.status)
     if end.status != "finished":
-        print(f"\nresume with: agentlab run --resume {end.run_dir}")
+        print(f"\nresume with: {resume_command(end.run_dir, plan.config)}")
     elif plan.config.model in ("reference", "nop"):
         names = " ".join(plan.config.tasks)
         harness = plan.config.harness.name

@@ -7,21 +7,24 @@ import socket
 import pytest
 from endpoints import serve
 
+from agentlab.models.address import Address
 from agentlab.models.options import ClientOptions
 from agentlab.models.protocol import ModelError
 from agentlab.models.resolve import ModelSpec, open_model, parse_model, probe
 from agentlab.models.scripted import NopModel
-from agentlab.models.transport import Endpoint, proxy_for
+from agentlab.models.transport import proxy_for
 
 
 def test_the_forms_of_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VLLM_BASE_URL", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     assert parse_model("reference") == ModelSpec("scripted", "reference")
-    assert parse_model("vllm/org/Model-8B") == ModelSpec("vllm", "org/Model-8B", "http://127.0.0.1:8000/v1")
+    local = Address("http://127.0.0.1:8000/v1")
+    assert parse_model("vllm/org/Model-8B") == ModelSpec("vllm", "org/Model-8B", local)
     assert parse_model("openai/gpt-mini").base_url == "https://api.openai.com/v1"
-    assert parse_model("http://h:8/v1/#a/b") == ModelSpec("endpoint", "a/b", "http://h:8/v1")
-    assert parse_model("https://h/v1") == ModelSpec("endpoint", "", "https://h/v1")
+    assert parse_model("http://h:8/v1/#a/b") == ModelSpec("endpoint", "a/b", Address("http://h:8/v1"))
+    assert parse_model("https://h/v1") == ModelSpec("endpoint", "", Address("https://h/v1"))
+    assert parse_model("http://[::1]:8/v1#m").base_url == "http://[::1]:8/v1"
     monkeypatch.setenv("VLLM_BASE_URL", "http://gpu:9000/v1/")
     assert parse_model("vllm/m").base_url == "http://gpu:9000/v1"
 
@@ -41,6 +44,14 @@ def test_labels_name_the_provider_where_there_is_one() -> None:
         ("http://", "names no host"),
         ("http://h:port/v1", "malformed address"),
         ("http://h/v1?key=hidden#m", "the variable OPENAI_API_KEY"),
+        ("http://u:hidden#x@h/v1", "write # as %23"),
+        ("http://u:hidden/x@h/v1", "/ as %2F"),
+        ("http://u:hidden?x@h/v1", "write # as %23"),
+        ("http://u:hidden@/v1", "names no host"),
+        ("http://u r:hidden@h/v1", "malformed address"),
+        ("http://u:hidden@h\nX: y/v1", "malformed address"),
+        ("htp://u:hidden@h/v1#m", r"'htp://\*\*\*@h/v1#m'"),
+        ("u:hidden@h/v1", r"'\*\*\*@h/v1'"),
         ("", "unknown model"),
     ],
 )
@@ -155,7 +166,3 @@ async def test_requests_go_through_the_proxy(client: str, monkeypatch: pytest.Mo
         await model.chat([Message(role="user", content="x")])
         await model.close()
         assert endpoint.arrived[0].headers["Host"] == "far.invalid"
-
-
-def test_credentials_in_an_address_are_never_shown() -> None:
-    assert Endpoint("http://user:pass@h:8/v1/?key=1").shown == "http://h:8/v1"

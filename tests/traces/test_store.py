@@ -369,6 +369,7 @@ def test_secrets_are_redacted_in_the_document(tmp_path: Path, monkeypatch: pytes
         "config": {"api_key": "abc", "max_tokens": 512, "stop_token": "</s>", "api_key_env": "SOME_API_KEY"},
         "command": ["--set", "x=sk-live-0123456789"],
         "model": "http://user:hunter2@host:8000/v1#m",
+        "judge": "judge=http://user:hun@ter2@host/v1#org/m@v1",
         "headers": {"Authorization": "Bearer abcdefgh12345678"},
     }
     with RunStore.create(tmp_path / "r", document) as store:
@@ -384,3 +385,4 @@ def test_secrets_are_redacted_in_the_document(tmp_path: Path, monkeypatch: pytes
         "api_key_env": "SOME_API_KEY",
     }
     assert kept["model"] == "http://[redacted]@host:8000/v1#m"
+    assert kept["judge"] == "judge=http://[redacted]@host/v1#org/m@v1"
