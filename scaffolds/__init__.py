@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from agentlab.models.tools import Tool
     from agentlab.scaffolds.episode import Scaffold
 
-SCAFFOLDS = ("direct", "tools")
 BOX_RESOURCES = frozenset({"sandbox", "shell"})
 """Resources of tools that act in a box; a tool that wants neither runs on the host side."""
 

@@ -56,7 +56,7 @@ def init(path: str) -> None:
 @json_option
 def list_all(file: str | None, as_json: bool) -> None:
     """List tasks and suites by name; of FILE.py only, where one is given."""
-    from agentlab.service.cli.tables import console, print_table
+    from agentlab.service.cli.tables import console, print_hint, print_table
     from agentlab.tasks.registry import discovered, list_tasks, load_file
 
     catalog = load_file(Path(file)) if file else discovered()
@@ -67,6 +67,7 @@ def list_all(file: str | None, as_json: bool) -> None:
     elif infos:
         rows = [[info.name, info.kind, ", ".join(info.requires), info.licence, info.description] for info in infos]
         print_table(console(), ("name", "kind", "requires", "licence", "what it is"), rows, spare=("licence",))
+        print_hint(f"variants, data and the first prompt: agentlab tasks show {f'{file}::NAME' if file else 'NAME'}")
     for problem in catalog.problems:
         print(f"agentlab: {problem}", file=sys.stderr)
     if not infos and catalog.problems:
@@ -138,13 +139,18 @@ def _show_suite(suite: ResolvedSuite, resolution: Resolution, as_json: bool) -> 
 
 
 def _print_facts(described: Mapping[str, Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
     from agentlab.service.cli.tables import console
     from agentlab.traces.render import clean
 
+    facts = Table.grid(padding=(0, 2))
     for key, value in described.items():
         if value not in ("", [], None):
-            console().print(f"[bold]{key}[/bold]", end="  ")
-            console().print(clean(", ".join(value) if isinstance(value, list) else str(value)), markup=False)
+            said = ", ".join(value) if isinstance(value, list) else str(value)
+            facts.add_row(Text(key.replace("_", " "), style="bold"), Text(clean(said)))
+    console().print(facts)
 
 
 def _definition(name: str, task: Task) -> TaskDefinition | None:

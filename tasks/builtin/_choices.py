@@ -14,8 +14,6 @@ from agentlab.tasks.scorers.choice import choice
 from agentlab.tasks.scorers.loglikelihood import choice_loglikelihood
 from agentlab.tasks.types import FewShot, Sample, SampleSource, Task
 
-Style = Literal["chat", "raw", "loglikelihood"]
-
 STYLES: dict[str, dict[str, Any]] = {"raw": {"style": "raw"}, "loglikelihood": {"style": "loglikelihood"}}
 """Variants of every choice task. `raw` is for base models: text to continue, best with a few shots."""
 
