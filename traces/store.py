@@ -38,6 +38,23 @@ DATABASE = "run.db"
 ARTIFACTS = "artifacts"
 
 
+class Begun(msgspec.Struct, frozen=True):
+    """Which attempt it is, and when it began."""
+
+    trial: int
+    task: str
+    sample: str
+    epoch: int
+    attempt: int
+    route: Mapping[str, Any]
+    cluster: str
+    group: str
+    started_at: float
+
+    def route_text(self) -> str:
+        return msgspec.json.encode(self.route).decode()
+
+
 class AttemptRecorder:
     """The events of one attempt, in order. Implements `Recorder`, and adds up what its events cost.
 
@@ -46,28 +63,10 @@ class AttemptRecorder:
     given back.
     """
 
-    def __init__(
-        self,
-        writer: Writer,
-        *,
-        trial: int,
-        task: str,
-        sample: str,
-        epoch: int,
-        attempt: int,
-        route: Mapping[str, Any],
-        cluster: str,
-        group: str,
-    ) -> None:
-        self.trial = trial
-        self.task = task
-        self.sample = sample
-        self.epoch = epoch
-        self.attempt = attempt
-        self.route = route
-        self.cluster = cluster
-        self.group = group
-        self.started_at = time.time()
+    def __init__(self, writer: Writer, begun: Begun) -> None:
+        self.trial = begun.trial
+        self.attempt = begun.attempt
+        self._begun = begun
         self.usage = Usage()
         self.cost_usd: float | None = None
         self.latencies_ms: list[float] = []
@@ -111,18 +110,12 @@ class AttemptRecorder:
         scores: Mapping[str, float] | None = None,
         flags: Sequence[Flag] = (),
         *,
-        usage: Usage | None = None,
-        cost_usd: float | None = None,
         sandbox_seconds: float | None = None,
-        latencies: Sequence[float] | None = None,
-        ttfts: Sequence[float] | None = None,
         error: tuple[str, str] | None = None,
     ) -> None:
-        """Queue the attempt's end; `durable` waits for it. Totals that are not given are those of the recorded events.
-
-        `latencies` and `ttfts` are milliseconds; `error` is (kind, message) where the outcome is not `scored`.
+        """Queue the attempt's end; `durable` waits for it. `sandbox_seconds` is that of the recorded events unless
+        given; `error` is (kind, message) where the outcome is not `scored`.
         """
-        usage = self.usage if usage is None else usage
         row = (
             self.trial,
             self.attempt,
@@ -130,16 +123,16 @@ class AttemptRecorder:
             value,
             msgspec.json.encode(dict(scores)).decode() if scores else None,
             msgspec.json.encode(list(flags)).decode() if flags else None,
-            self._route(),
-            usage.input_tokens,
-            usage.output_tokens,
-            usage.cached_tokens,
-            usage.reasoning_tokens,
-            self.cost_usd if cost_usd is None else cost_usd,
-            _floats(self.latencies_ms if latencies is None else latencies),
-            _floats(self.ttfts_ms if ttfts is None else ttfts),
+            self._begun.route_text(),
+            self.usage.input_tokens,
+            self.usage.output_tokens,
+            self.usage.cached_tokens,
+            self.usage.reasoning_tokens,
+            self.cost_usd,
+            _floats(self.latencies_ms),
+            _floats(self.ttfts_ms),
             self.sandbox_seconds if sandbox_seconds is None else sandbox_seconds,
-            self.started_at,
+            self._begun.started_at,
             time.time(),
             plain(error[0]) if error else None,
             plain(error[1]) if error else None,
@@ -147,40 +140,16 @@ class AttemptRecorder:
         self._ticket = self._writer.put(self, self._seq, Finished(row))
 
     def trial_row(self) -> Row:
-        return (
-            self.trial,
-            plain(self.task),
-            plain(self.sample),
-            self.epoch,
-            plain(self.cluster),
-            plain(self.group),
-            self.attempt,
-        )
+        begun = self._begun
+        names = (plain(begun.task), plain(begun.sample), begun.epoch, plain(begun.cluster), plain(begun.group))
+        return (self.trial, *names, self.attempt)
 
     def open_row(self) -> Row:
         """The attempt's row while it runs: no outcome yet."""
-        nothing = (None, None, None, None)
-        return (
-            self.trial,
-            self.attempt,
-            *nothing,
-            self._route(),
-            0,
-            0,
-            0,
-            0,
-            None,
-            None,
-            None,
-            0.0,
-            self.started_at,
-            None,
-            None,
-            None,
-        )
-
-    def _route(self) -> str:
-        return msgspec.json.encode(self.route).decode()
+        ended = (None, None, None, None)
+        totals = (0, 0, 0, 0, None, None, None, 0.0)
+        began = (self._begun.route_text(), *totals, self._begun.started_at)
+        return (self.trial, self.attempt, *ended, *began, None, None, None)
 
     def _add(self, call: ModelCall) -> None:
         self.usage += call.usage
@@ -256,17 +225,8 @@ class RunStore:
         group: str = "",
     ) -> AttemptRecorder:
         """A recorder for one attempt. Nothing is stored before its first event or its end."""
-        return AttemptRecorder(
-            self._writer,
-            trial=trial,
-            task=task,
-            sample=sample,
-            epoch=epoch,
-            attempt=attempt,
-            route=route,
-            cluster=cluster,
-            group=group,
-        )
+        begun = Begun(trial, task, sample, epoch, attempt, route, cluster, group, started_at=time.time())
+        return AttemptRecorder(self._writer, begun)
 
     def label(self, label: Label) -> None:
         """Queue a judgement; `flush` or `close` makes it durable."""
