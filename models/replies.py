@@ -149,22 +149,24 @@ def completion_response(
 
 
 def decode(decoder: msgspec.json.Decoder[Wire], body: bytes) -> Wire:
-    """`body` by type. Raises `ModelError("bad_response")`, which says which field is wrong.
-
-    Half of a surrogate pair, written as an escape, is no text: U+FFFD stands in for it.
-    """
+    """`body` by type. Raises `ModelError("bad_response")`, which says which field is wrong."""
     try:
-        try:
-            return decoder.decode(body)
-        except msgspec.DecodeError:
-            mended = _without_surrogates(body)
-            if mended is None:
-                raise
-            return decoder.decode(mended)
+        return _mended(decoder, body)
     except msgspec.ValidationError as error:
         raise ModelError("bad_response", f"the answer is not what the protocol says: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ModelError("bad_response", f"the answer is no JSON: {error}") from error
+
+
+def _mended(decoder: msgspec.json.Decoder[Wire], body: bytes) -> Wire:
+    """`body` by type. Half of a surrogate pair, written as an escape, is no text: U+FFFD stands in for it."""
+    try:
+        return decoder.decode(body)
+    except msgspec.DecodeError:
+        mended = _without_surrogates(body)
+        if mended is None:
+            raise
+        return decoder.decode(mended)
 
 
 def _without_surrogates(body: bytes) -> bytes | None:
@@ -256,7 +258,7 @@ def parse_tool_call(call_id: str, name: str, arguments: Any) -> ToolCall:
         if not arguments.strip():
             return ToolCall(id=call_id, name=name)
         try:
-            parsed = _ARGUMENTS.decode(arguments)
+            parsed = _mended(_ARGUMENTS, arguments.encode("utf-8", "surrogatepass"))
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             return ToolCall(id=call_id, name=name, raw=arguments, error=f"malformed JSON: {error}")
     else:
@@ -293,7 +295,7 @@ def error_text(body: bytes, *, limit: int = 300, secrets: Iterable[str] = ()) ->
     """What an error body says, short enough for one line: the message inside where there is one, else its beginning."""
     text = body[: 16 * limit].decode("utf-8", "replace")
     try:
-        told = ERROR.decode(body)
+        told = _mended(ERROR, body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     else:
@@ -307,7 +309,7 @@ def error_text(body: bytes, *, limit: int = 300, secrets: Iterable[str] = ()) ->
 def error_status(body: bytes) -> int | None:
     """The HTTP status that an error inside a body names (500 where it names none); None where there is no error."""
     try:
-        error = ERROR.decode(body).error
+        error = _mended(ERROR, body).error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if not error:

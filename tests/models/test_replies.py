@@ -69,6 +69,9 @@ def test_stop_reasons(finish: Any, stop_reason: str) -> None:
         ("null", {}, "a number or null instead of an object"),
         ('"x"', {}, "a string instead of an object"),
         ("[" * 100_000, {}, "malformed JSON"),
+        (r'{"a": "x\ud800"}', {"a": "x\ufffd"}, ""),
+        (r'{"\udc00": 1}', {"\ufffd": 1}, ""),
+        (r'{"a": "\ud800', {}, "malformed JSON"),
     ],
 )
 def test_arguments_of_every_kind(arguments: Any, parsed: dict[str, Any], error: str) -> None:
@@ -125,3 +128,4 @@ def test_half_a_surrogate_pair_is_replaced() -> None:
     assert read_chat(body).message.text == "a\ufffdb \U0001f600 \ufffd"
     with pytest.raises(ModelError, match="no JSON"):
         read_chat(body[:-1])
+    assert error_text(b'{"error": {"message": "no \\ud800 here"}}') == "no \ufffd here"
