@@ -1,1 +1,1 @@
-"""The application: command line, configuration, planner, runner and executors."""
+"""The application: command line, configuration, planner and runner."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentlab.tasks.metrics import Metric, MetricValue, Scores, mean, pass_at, pass_hat
+from agentlab.tasks.metrics import Metric, MetricValue, mean, pass_at, pass_hat
+from agentlab.tasks.scores import Scores
 from agentlab.tasks.suites import TaskScore, combine_scores
 from agentlab.tasks.types import TaskError
 from agentlab.traces.events import OUTCOMES

@@ -24,7 +24,7 @@ from agentlab.analysis.statistics import (
     t_interval,
     wilson,
 )
-from agentlab.tasks.types import TaskError
+from agentlab.tasks.scores import Scores, by_sample
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,113 +34,6 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int64]
 
 UNDEFINED = (math.nan, math.nan)
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """The trials of one task as columns of equal length, one row a trial. Build it with `Scores.of`."""
-
-    values: Floats
-    """The headline value; NaN for a trial that ended in an error: left out of metrics, filled in by `Metric.bounds`."""
-    sample: Integers
-    """Which sample: rows of one sample are its epochs."""
-    epoch: Integers
-    cluster: Integers
-    """Samples that are not independent share a number; -1: a cluster of its own."""
-    group: Integers
-    """Index into `group_names`; -1: in no group."""
-    group_names: tuple[str, ...] = ()
-    extra: Mapping[str, Floats] = field(default_factory=dict)
-    """Named further scores of the trials; NaN where a trial has none."""
-
-    @classmethod
-    def of(
-        cls,
-        values: ArrayLike,
-        sample: ArrayLike | None = None,
-        *,
-        epoch: ArrayLike | None = None,
-        cluster: ArrayLike | None = None,
-        group: ArrayLike | None = None,
-        group_names: tuple[str, ...] = (),
-        extra: Mapping[str, ArrayLike] | None = None,
-    ) -> Scores:
-        """Columns from any sequences; what is left out is: each row its own sample, epoch 0, no clusters, no groups.
-
-        Raises ValueError where lengths differ.
-        """
-        import numpy as np
-
-        column = np.asarray(values, dtype=np.float64)
-        n = column.size
-
-        def whole(numbers: ArrayLike | None, default: NDArray[Any]) -> Integers:
-            return default.astype(np.int64) if numbers is None else np.asarray(numbers, dtype=np.int64)
-
-        alone = np.full(n, -1)
-        named = {name: np.asarray(numbers, dtype=np.float64) for name, numbers in (extra or {}).items()}
-        scores = cls(
-            column,
-            whole(sample, np.arange(n)),
-            whole(epoch, np.zeros(n)),
-            whole(cluster, alone),
-            whole(group, alone),
-            group_names,
-            named,
-        )
-        columns = {"sample": scores.sample, "epoch": scores.epoch, "cluster": scores.cluster, "group": scores.group}
-        for name, numbers in (columns | named).items():
-            if numbers.shape != (n,):
-                raise ValueError(f"{n} values but {numbers.size} of {name}")
-        return scores
-
-    def rows(self, which: NDArray[Any]) -> Scores:
-        """Some of the trials, by mask or by row numbers."""
-        return dataclasses.replace(
-            self,
-            values=self.values[which],
-            sample=self.sample[which],
-            epoch=self.epoch[which],
-            cluster=self.cluster[which],
-            group=self.group[which],
-            extra={name: column[which] for name, column in self.extra.items()},
-        )
-
-    def scored(self) -> Scores:
-        """The trials that did not end in an error."""
-        import numpy as np
-
-        failed = np.isnan(self.values)
-        return self.rows(~failed) if failed.any() else self
-
-    def filled(self, value: float, weight: str = "") -> Scores:
-        """Every trial that ended in an error given `value`, also in the named scores; as `weight` it gets the mean
-        one.
-        """
-        import numpy as np
-
-        failed = np.isnan(self.values)
-        extra = {}
-        for name, column in self.extra.items():
-            usual = column[~failed].mean() if name == weight and not failed.all() else value
-            extra[name] = np.where(failed, usual, column)
-        return dataclasses.replace(self, values=np.where(failed, value, self.values), extra=extra)
-
-    def column(self, name: str) -> Floats:
-        """A named score, or the headline for the empty name. Raises TaskError where the scorer did not give it for
-        each trial.
-        """
-        import numpy as np
-
-        if not name or self.values.size == 0:
-            return self.values
-        if name not in self.extra:
-            known = ", ".join(sorted(self.extra)) or "none"
-            raise TaskError(f"a metric reads the score {name!r}, which no scorer gives (given: {known})")
-        missing = int(np.isnan(self.extra[name]).sum())
-        if missing:
-            raise TaskError(f"the score {name!r} is missing on {missing} of {self.values.size} scored trials")
-        return self.extra[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,30 +105,6 @@ class Metric:
         return low, high
 
 
-@dataclass(frozen=True, slots=True)
-class _Samples:
-    """Trials folded to samples: `index` is each trial's row here."""
-
-    index: NDArray[Any]
-    trials: Integers
-    clusters: Integers
-
-    def mean(self, column: Floats) -> Floats:
-        import numpy as np
-
-        return np.bincount(self.index, weights=column, minlength=self.trials.size) / self.trials
-
-
-def _by_sample(scores: Scores) -> _Samples:
-    import numpy as np
-
-    _, first, index, trials = np.unique(scores.sample, return_index=True, return_inverse=True, return_counts=True)
-    cluster = scores.cluster[first]
-    # Samples without a cluster get numbers beyond all that were given.
-    own = max(int(cluster.max(initial=-1)), -1) + 1 + np.arange(cluster.size)
-    return _Samples(index.ravel(), trials, np.where(cluster < 0, own, cluster))
-
-
 def _cut(value: MetricValue) -> MetricValue:
     """`value` with its interval, and those of its groups, cut at 0 and 1."""
     low, high = value.ci95
@@ -275,7 +144,7 @@ def mean(of: str = "") -> Metric:
 
     def compute(scores: Scores) -> MetricValue:
         column = scores.column(of)
-        samples = _by_sample(scores)
+        samples = by_sample(scores)
         epochs = int(samples.trials.max(initial=1))
         return _measured(name, mean_interval(samples.mean(column), samples.clusters, epochs=epochs))
 
@@ -297,7 +166,7 @@ def _of_k(name: str, k: int, each: Callable[[ArrayLike, ArrayLike, int], Floats]
         raise ValueError(f"{name}: k must be at least 1")
 
     def compute(scores: Scores) -> MetricValue:
-        samples = _by_sample(scores)
+        samples = by_sample(scores)
         passed = samples.mean((scores.values >= 1).astype(float)) * samples.trials
         values = each(samples.trials, passed.round(), k)
         defined = samples.trials >= k
@@ -323,7 +192,7 @@ def weighted(of: str, weight: str) -> Metric:
 
     def compute(scores: Scores) -> MetricValue:
         column, weights = scores.column(of), scores.column(weight)
-        samples = _by_sample(scores)
+        samples = by_sample(scores)
         share, size = samples.mean(column * weights), samples.mean(weights)
         total = float(size.sum())
         if total == 0:

@@ -204,7 +204,7 @@ class Task:
     licence: str = ""
     paper: str = ""
     origin: str = ""
-    """File that declares the task, for messages; set by the registry."""
+    """`file:line` that declares the task, for messages; set by `@task` where empty."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Writing a run: `RunStore` owns a run directory, `AttemptRecorder` takes the events of one attempt.
 
 store = RunStore.create(run_dir, document)
-recorder = store.attempt(trial=0, task="gsm8k", sample="test-0", epoch=0, attempt=0, route={"agent": "direct"})
+recorder = store.attempt(trial=1, task="gsm8k", sample="test-0", epoch=1, attempt=1, route={"agent": "direct"})
 recorder.record(event)
 recorder.finish("scored", value=1.0)
 await recorder.durable()

@@ -14,10 +14,10 @@ import pytest
 from agentlab.tasks.builtin.ifeval import ifeval, to_sample
 from agentlab.tasks.data import DataSource
 from agentlab.tasks.loading import load_samples
-from agentlab.tasks.metrics import Scores
 from agentlab.tasks.scorers.ifeval import Instruction, ifeval_scorer, judge, loose_variants, parse_instructions
 from agentlab.tasks.scorers.ifeval.contradictions import contradictions
 from agentlab.tasks.scorers.ifeval.solutions import solve
+from agentlab.tasks.scores import Scores
 from agentlab.tasks.types import Sample, Score, ScoreContext, Submission, Task, TaskError
 from agentlab.traces.events import ListRecorder
 

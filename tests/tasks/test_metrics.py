@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentlab.analysis import statistics as stats
-from agentlab.tasks.metrics import Scores, grouped, mean, pass_at, pass_hat, weighted
+from agentlab.tasks.metrics import grouped, mean, pass_at, pass_hat, weighted
+from agentlab.tasks.scores import Scores
 from agentlab.tasks.types import TaskError
 
 NAN = math.nan

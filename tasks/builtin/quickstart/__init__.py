@@ -19,7 +19,7 @@ Think as long as you need. Then end with one line: Answer: and the answer alone.
 
 REPAIR_PROMPT = """{input}
 
-The code is in the current directory. Find out what is wrong, repair it, and submit. Hidden tests then decide; they
+The code is in the current directory. Find out what is wrong, repair it, and submit. Hidden tests then decide; they \
 import the modules by their present names."""
 
 
