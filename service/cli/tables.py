@@ -24,6 +24,21 @@ MAX_ERRORS = 5
 GAP = "  "
 USEFUL = 16
 """Characters below which a column that is cut off tells nothing."""
+SUMMARY = (
+    "task",
+    "score",
+    "± stderr",
+    "95 % interval",
+    "n",
+    "MDE",
+    "errors",
+    "flags",
+    "tokens in/out",
+    "p50 ms",
+    "agent",
+    "scorer",
+)
+"""Columns of a summary."""
 SPARE = ("p50 ms", "tokens in/out", "scorer", "agent", "flags", "MDE", "± stderr")
 """Columns of a summary that a narrow terminal does without, the first ones first."""
 
@@ -128,49 +143,27 @@ def print_header(document: Mapping[str, Any]) -> None:
 def print_summary(summary: Mapping[str, Any], status: str) -> None:
     """The table that a run ends in, suites, outcomes that are errors, and the first of them."""
     out = console()
-    headings = (
-        "task",
-        "score",
-        "± stderr",
-        "95 % interval",
-        "n",
-        "MDE",
-        "errors",
-        "flags",
-        "tokens in/out",
-        "p50 ms",
-        "agent",
-        "scorer",
-    )
-    rows = [_summary_row(task) for task in summary["tasks"]]
-    rows += [
-        [
-            f"[{suite['suite']}]",
-            number(suite["value"]),
-            number(suite["stderr"]),
-            interval(suite.get("ci95", (None, None))),
-            str(suite["n"]),
-            *[""] * 7,
-        ]
-        for suite in summary["suites"]
-    ]
+    rows = [_task_row(task) for task in summary["tasks"]] + [_suite_row(suite) for suite in summary["suites"]]
     right = frozenset({"score", "± stderr", "n", "MDE", "p50 ms"})
-    print_table(out, headings, rows, right=right, spare=SPARE)
+    print_table(out, SUMMARY, rows, right=right, spare=SPARE)
     _print_notes(out, summary)
-    total = summary.get("errors_total", len(summary["errors"]))
-    left = total
-    for said, count in _grouped_errors(summary["errors"])[:MAX_ERRORS]:
-        left -= count
-        out.print(Text(clean(said), style="red"), soft_wrap=True)
     run = run_argument(summary["run_dir"])
-    if left:
-        out.print(Text(f"... and {left} more errors: agentlab results show {run} --samples"), soft_wrap=True)
+    _print_errors(out, summary, run)
     cost = sum(task["cost_usd"] or 0.0 for task in summary["tasks"])
     if cost:
         out.print(f"cost: {cost:.4f} USD")
     out.print(Text(f"run {summary['run_id']} {status}: {summary['run_dir']}", style="dim"), soft_wrap=True)
     if any(task["trials"] for task in summary["tasks"]):
         print_hint(f"every trial: agentlab results show {run} --samples")
+
+
+def _print_errors(out: Console, summary: Mapping[str, Any], run: str) -> None:
+    left = summary.get("errors_total", len(summary["errors"]))
+    for said, count in _grouped_errors(summary["errors"])[:MAX_ERRORS]:
+        left -= count
+        out.print(Text(clean(said), style="red"), soft_wrap=True)
+    if left:
+        out.print(Text(f"... and {left} more errors: agentlab results show {run} --samples"), soft_wrap=True)
 
 
 def run_argument(run_dir: str | Path) -> str:
@@ -208,7 +201,7 @@ def _grouped_errors(errors: Iterable[Mapping[str, str]]) -> list[tuple[str, int]
     ]
 
 
-def _summary_row(task: Mapping[str, Any]) -> list[str]:
+def _task_row(task: Mapping[str, Any]) -> list[str]:
     errors = ", ".join(
         f"{count} {outcome}" for outcome, count in task["outcomes"].items() if count and outcome != "scored"
     )
@@ -227,6 +220,12 @@ def _summary_row(task: Mapping[str, Any]) -> list[str]:
         task["route"].get("agent", ""),
         task["route"].get("scorer", ""),
     ]
+
+
+def _suite_row(suite: Mapping[str, Any]) -> list[str]:
+    ci95 = interval(suite.get("ci95", (None, None)))
+    cells = [f"[{suite['suite']}]", number(suite["value"]), number(suite["stderr"]), ci95, str(suite["n"])]
+    return cells + [""] * (len(SUMMARY) - len(cells))
 
 
 def interval(ci95: Sequence[float | None]) -> str:
