@@ -22,6 +22,7 @@ from agentlab.sandboxes.protocol import (
     MAX_OUTPUT,
     WORKSPACE,
     Capability,
+    Change,
     ExecResult,
     ExecStream,
     SandboxError,
@@ -34,6 +35,7 @@ HOMES = {"task": "/tmp", "grader": GRADE}  # noqa: S108 - a path in the box, not
 MAX_ARCHIVE = 1 << 30
 FILE_S = 120.0
 UNBOUNDED = 1 << 62
+MAX_TOUCHED = 1000
 
 Connect = Callable[[User], Awaitable[AgentConnection]]
 
@@ -206,6 +208,27 @@ class AgentSandbox:
         # Looked at before anything is sent, so that a refused archive leaves no half of itself; the agent looks again.
         archives.check(archive, MAX_ARCHIVE, links_may_leave=user == "task")
         await self._file("restore", user, path, archive, max_bytes=MAX_ARCHIVE)
+
+    async def remove(self, path: str, *, user: User = "task") -> None:
+        await self._file("remove", user, path)
+
+    async def touched(self, places: Sequence[str]) -> list[str]:
+        told = await self._file("changed", "grader", "/", places=list(places), most=MAX_TOUCHED)
+        return told.decode("utf-8", "surrogateescape").splitlines()
+
+    async def changes(self) -> Mapping[str, Change]:
+        raise SandboxError("unsupported", f"the sandbox {self.backend} does not tell what a box has changed")
+
+    async def original(self, path: str) -> bytes:
+        raise SandboxError("unsupported", f"the sandbox {self.backend} does not tell what an image holds")
+
+    async def freeze(self) -> None:
+        for line in await self._every_line():
+            await line.ask("freeze")
+
+    async def thaw(self) -> None:
+        for line in await self._every_line():
+            await line.ask("thaw")
 
     async def quiesce(self) -> None:
         for line in await self._every_line():

@@ -28,9 +28,8 @@ MOST_AHEAD = 8
 MOST_USES = 50
 """A box for reuse is thrown away after so many trials, whatever its resets say."""
 
-_Key: TypeAlias = tuple[
-    str, Limits, tuple[tuple[str, str], ...], tuple[str, ...], str, tuple[tuple[str, str], ...], bool
-]
+_Pairs: TypeAlias = tuple[tuple[str, str], ...]
+_Key: TypeAlias = tuple[str, Limits, _Pairs, tuple[str, ...], str, tuple[str, str], str, _Pairs, bool]
 
 
 @dataclass(eq=False)
@@ -55,7 +54,8 @@ class _Request:
 
 def _key(spec: BoxSpec) -> _Key:
     env, labels = tuple(sorted(spec.env.items())), tuple(sorted(spec.labels.items()))
-    return (spec.image, spec.limits, env, spec.network, spec.profile, labels, spec.reuse)
+    system = (spec.profile, spec.users, spec.workdir)
+    return (spec.image, spec.limits, env, spec.network, *system, labels, spec.reuse)
 
 
 class Pool:
@@ -117,6 +117,19 @@ class Pool:
             yield box
         finally:
             self.give_back(box)
+
+    @asynccontextmanager
+    async def beside(self, spec: BoxSpec) -> AsyncIterator[Sandbox]:
+        """A box for who holds another one that rests meanwhile: started at once and removed at the end, without room
+        of its own, as waiting for room with a box in hand could wait for ever. Raises SandboxError.
+        """
+        if (unready := self.failed_images.get(spec.image)) is not None:
+            raise unready
+        box = await self._backend.create(spec)
+        try:
+            yield box
+        finally:
+            self._spawn(box.close(), self._retiring)
 
     def give_back(self, box: Sandbox) -> None:
         """Done with this box. Its room is free at once; removing or resetting it holds nobody up."""

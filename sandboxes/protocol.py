@@ -18,6 +18,7 @@ from typing import Literal, Protocol, TypeAlias
 
 Capability: TypeAlias = Literal["shell", "python", "browser", "network", "gpu"]
 User: TypeAlias = Literal["task", "grader"]
+Change: TypeAlias = Literal["added", "changed", "deleted"]
 
 WORKSPACE = "/workspace"
 """Where a task's files lie, owned by `task`; the working directory of every command unless said."""
@@ -86,6 +87,20 @@ class BoxSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     reuse: bool = False
     """A box that was used before will do, once it is reset and verified to be as new."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBuild:
+    """How an image of somebody else's is built: within limits, from a folder that is read as data."""
+
+    context: str
+    """The folder of this machine that is sent. Links in it are refused."""
+    dockerfile: str = "Dockerfile"
+    timeout_s: float = 600.0
+    max_mb: int = 10_240
+    """What the image may come to."""
+    network: bool = False
+    """Whether its commands reach the network; what it is built on is pulled by the engine either way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +239,39 @@ class Sandbox(Protocol):
         """Unpack a tar under `path`. Members that would leave it, devices and pipes are refused with ValueError."""
         ...
 
+    async def remove(self, path: str, *, user: User = "task") -> None:
+        """Remove a file or a whole directory, never through a link. Nothing there is nothing to do. Raises
+        PermissionError where a link is on the way, and OSError.
+        """
+        ...
+
+    async def touched(self, places: Sequence[str]) -> list[str]:
+        """Files and directories at or below `places` that were changed in any way since the box was ready, a thousand
+        at most. The box's keeper tells it by a time that nobody can set: quick, but what was deleted shows only in the
+        directory that held it.
+        """
+        ...
+
+    async def changes(self) -> Mapping[str, Change]:
+        """What differs from the image in a writable box, by path. Seen from outside the box, so that nothing in it can
+        hide; up to a second. Raises `SandboxError("unsupported")` where the place cannot tell.
+        """
+        ...
+
+    async def original(self, path: str) -> bytes:
+        """A tar with what the image has at `path`: a file, a link, or a directory and all in it. Raises
+        FileNotFoundError, and `SandboxError("unsupported")` where the place cannot tell.
+        """
+        ...
+
+    async def freeze(self) -> None:
+        """Stop every process of `task` and `grader` where it is. Commands that are started later run."""
+        ...
+
+    async def thaw(self) -> None:
+        """Let what `freeze` stopped run on."""
+        ...
+
     async def quiesce(self) -> None:
         """Kill every process of `task` and `grader` and wait until none is left: before grading what an agent made."""
         ...
@@ -271,6 +319,12 @@ class Backend(Protocol):
     async def ensure_image(self, image: str, say: Say) -> str:
         """Make sure that `image` is there and current, and return its content id. Built-in images are built, foreign
         ones pulled. `say` is called with one plain sentence for each long step. Raises `SandboxError("image")`.
+        """
+        ...
+
+    async def build_image(self, image: str, build: ImageBuild, say: Say) -> str:
+        """Make sure that `image` is there, built as `build` says where it is not, and return its content id. The name
+        holds a hash of the folder. Raises `SandboxError("image")`.
         """
         ...
 

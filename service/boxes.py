@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -15,7 +16,7 @@ from agentlab.tasks.types import TaskError
 from agentlab.traces.events import Recorder, SandboxEnd, SandboxStart
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from agentlab.sandboxes.pool import Pool
     from agentlab.sandboxes.protocol import BoxSpec, Capability, Sandbox
@@ -62,18 +63,7 @@ class Lease:
         asked = time.monotonic()
         box = self._box = await self._pool.take(self._spec)
         self._taken = time.monotonic()
-        self._recorder.record(
-            SandboxStart(
-                at=time.time(),
-                box=box.id,
-                sandbox=box.backend,
-                isolation=box.isolation,
-                image=box.image,
-                wait_ms=(self._taken - asked) * 1e3,
-                start_ms=box.start_ms,
-                purpose=self._purpose,
-            )
-        )
+        self._record_start(box, self._taken - asked, self._purpose)
 
     async def lay_files(self) -> None:
         """Lay the sample's files into the box that was taken. What fails is raised by `get`."""
@@ -107,16 +97,50 @@ class Lease:
             raise SandboxError("start", "the box was given back before it was used")
         return self._box
 
+    @asynccontextmanager
+    async def another(self, spec: BoxSpec, *, keep: bool) -> AsyncIterator[Sandbox]:
+        """A further box of this trial, for grading. Unless it is to be kept, the first one is given back before: who
+        holds a box must not wait for another. Raises SandboxError.
+        """
+        if not keep:
+            self._give_back()
+        asked = time.monotonic()
+        async with self._pool.beside(spec) if keep else self._pool.box(spec) as box:
+            taken = time.monotonic()
+            self._record_start(box, taken - asked, "scorer")
+            try:
+                yield box
+            finally:
+                self.seconds += time.monotonic() - taken
+                self._recorder.record(SandboxEnd(at=time.time(), box=box.id, seconds=time.monotonic() - taken))
+
+    def _record_start(self, box: Sandbox, waited_s: float, purpose: Purpose) -> None:
+        self._recorder.record(
+            SandboxStart(
+                at=time.time(),
+                box=box.id,
+                sandbox=box.backend,
+                isolation=box.isolation,
+                image=box.image,
+                wait_ms=waited_s * 1e3,
+                start_ms=box.start_ms,
+                purpose=purpose,
+            )
+        )
+
+    def _give_back(self) -> None:
+        box, self._box = self._box, None
+        if box is None:
+            return
+        self._pool.give_back(box)
+        held = time.monotonic() - self._taken
+        self.seconds += held
+        self._recorder.record(SandboxEnd(at=time.time(), box=box.id, seconds=held, waited_ms=self._waited_s * 1e3))
+
     async def __aenter__(self) -> Lease:
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        box, self._box = self._box, None
-        if box is None:
-            return
-        self._pool.give_back(box)
-        self.seconds = time.monotonic() - self._taken
-        end = SandboxEnd(at=time.time(), box=box.id, seconds=self.seconds, waited_ms=self._waited_s * 1e3)
-        self._recorder.record(end)
+        self._give_back()

@@ -31,6 +31,8 @@ class RunConfig(BaseModel):
     max_connections: int = Field(default=64, gt=0)
     max_sandboxes: int | None = Field(default=None, gt=0)
     max_cost: float | None = Field(default=None, gt=0)
+    allow_network: bool = False
+    """Whether boxes of other people's tasks get the network that these ask for."""
     runs_dir: str = "runs"
     name: str = ""
     tags: tuple[str, ...] = ()
@@ -72,6 +74,7 @@ def config_identity(
     sampling: Sampling,
     tools: list[dict[str, Any]],
     in_box: bool = False,
+    foreign: bool = False,
 ) -> dict[str, Any]:
     """What makes two configurations the same measurement: explicit, versioned, defaults left out.
 
@@ -93,6 +96,8 @@ def config_identity(
         payload["limits"] = harness.limits.model_dump(exclude_defaults=True, exclude={"attempts"})
     if in_box:
         payload["box"] = harness.box.model_dump(exclude_defaults=True)
+    if foreign:
+        payload["foreign"] = harness.foreign.model_dump(exclude_defaults=True)
     if harness.judge:
         payload["judge"] = harness.judge.partition("#")[2] or harness.judge
     return {key: value for key, value in payload.items() if value not in ("", None, {}, [])}

@@ -114,6 +114,17 @@ class BoxConfig(_Strict):
         return Limits(**self.model_dump(exclude={"image", "reuse"}))
 
 
+class ForeignConfig(_Strict):
+    """How the tasks of others (Harbor directories) are treated; see `Terms`."""
+
+    env: tuple[str, ...] = ()
+    """Variables of this machine that such a task may read by `${NAME}`. No others are ever put in."""
+    leave_running: bool = False
+    """What the agent started runs on while it is tested; for tasks that test a service. Results carry a label."""
+    restore_tools: bool = True
+    """Where a verifier runs in the agent's box, programs that it runs on are first put back as in the image."""
+
+
 class EndpointConfig(_Strict):
     """How an endpoint is spoken to. Nothing here is part of a run's identity."""
 
@@ -156,6 +167,7 @@ class Harness(_Strict):
     explicit: tuple[str, ...] = ()
     """Sampling fields that the user set (in a harness file or by `--set`): they win over a task's protocol."""
     box: BoxConfig = BoxConfig()
+    foreign: ForeignConfig = ForeignConfig()
     limits: AgentLimitsConfig = AgentLimitsConfig()
     identity: ModelConfig = ModelConfig()
     endpoint: EndpointConfig = EndpointConfig()

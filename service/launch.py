@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from agentlab.models.prices import CostMeter
 from agentlab.models.resolve import open_model, parse_model, probe
 from agentlab.sandboxes import open_backend
 from agentlab.sandboxes.pool import Pool
-from agentlab.sandboxes.protocol import Backend, SandboxError, Say
+from agentlab.sandboxes.protocol import Backend, ImageBuild, SandboxError, Say
 from agentlab.scaffolds.episode import AgentLimits
 from agentlab.service.board import Board
 from agentlab.service.boxes import room_for
@@ -28,7 +28,7 @@ from agentlab.service.environment import describe_environment
 from agentlab.service.judge import MakeJudge, open_judge
 from agentlab.service.models import ModelSource, SharedModel, client_options, first_target, scripted
 from agentlab.service.planner import Refusal, Route
-from agentlab.service.prepare import Plan, plan_table
+from agentlab.service.prepare import Plan, plan_table, terms_of
 from agentlab.service.resume import Done, refuse_changes, resume_command, where_it_stands
 from agentlab.service.runner import Runner
 from agentlab.service.summary import Summary, summarise
@@ -61,6 +61,8 @@ async def launch(plan: Plan, *, resume: Path | None = None, quiet: bool = False,
     ConfigError; StoringStopped where trials were under way.
     """
     meter, departures = CostMeter(plan.config.max_cost), Departures()
+    for remark in plan.remarks:
+        say(remark)
     async with (
         open_models(plan, meter, departures) as models,
         open_judge(plan.config, meter, departures) as judge,
@@ -117,6 +119,7 @@ def _runner(
             harness.identity.thinking == "send",
             judge,
             harness.system if own else "",
+            terms_of(config),
         )
 
     return Runner(
@@ -175,9 +178,9 @@ async def open_boxes(plan: Plan, say: Say) -> AsyncIterator[tuple[Pool | None, d
     pool, ids = Pool(backend, room_for(config.sandbox, config.max_sandboxes)), {}
     try:
         await backend.check()
-        for image in plan.images:
+        for image, build in plan.builds.items():
             try:
-                ids[image] = await backend.ensure_image(image, say)
+                ids[image] = await _make_ready(backend, image, build, config.allow_network, say)
             except SandboxError as error:
                 pool.failed_images[image] = error
                 say(f"image {image}: {error}")
@@ -187,6 +190,12 @@ async def open_boxes(plan: Plan, say: Say) -> AsyncIterator[tuple[Pool | None, d
             await pool.close()
         finally:
             await backend.close()
+
+
+async def _make_ready(backend: Backend, image: str, build: ImageBuild | None, network: bool, say: Say) -> str:
+    if build is None:
+        return await backend.ensure_image(image, say)
+    return await backend.build_image(image, replace(build, network=network), say)
 
 
 def _expect(plan: Plan, pool: Pool, trials: int) -> None:

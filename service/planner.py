@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from agentlab.sandboxes.protocol import BoxSpec, Capability, Limits
+from agentlab.sandboxes.protocol import BoxSpec, Capability, ImageBuild
 from agentlab.service.harness import Harness
-from agentlab.tasks.types import Sample, Task
+from agentlab.tasks.types import BoxNeeds, Sample, Task, TaskError, Terms
+from agentlab.tasks.variables import expand
 
+WRITABLE = frozenset({"docker"})
+"""Sandboxes that can give a task a writable system."""
 Lane: TypeAlias = Literal["plain", "box"]
 CAPABILITIES: frozenset[str] = frozenset({"shell", "python", "browser", "network", "gpu"})
 
@@ -33,6 +36,16 @@ class Route:
     spec: BoxSpec | None = None
     shared_box: bool = False
     """The scorer grades in the agent's own box, once every process of the agent is dead."""
+    build: ImageBuild | None = None
+    """How the box's image is made, where it is the task's own."""
+    verifiers: Mapping[str, tuple[BoxSpec, ImageBuild | None]] = field(default_factory=dict)
+    """Boxes of their own for grading, by the name of the step."""
+
+    @property
+    def images(self) -> dict[str, ImageBuild | None]:
+        """The images that its boxes need, and how each is made where the task brings that along."""
+        own = {self.spec.image: self.build} if self.spec is not None else {}
+        return own | {spec.image: build for spec, build in self.verifiers.values()}
 
     def document(self) -> dict[str, Any]:
         """The route as it is stored with each attempt."""
@@ -53,29 +66,41 @@ class Planner:
     """Routes samples. Pure: it asks `offers` what an image can do and starts nothing."""
 
     def __init__(
-        self, harness: Harness, sandbox: str, offers: Callable[[str], frozenset[Capability]], host_tools: bool = False
+        self,
+        harness: Harness,
+        sandbox: str,
+        offers: Callable[[str], frozenset[Capability]],
+        host_tools: bool = False,
+        terms: Terms | None = None,
     ) -> None:
         self._harness = harness
         self._sandbox = sandbox
         self._offers = offers
         self._host_tools = host_tools
-        self._known: dict[tuple[str, tuple[str, ...], bool], Route | Refusal] = {}
+        self._terms = terms or Terms()
+        self._known: dict[tuple[str, tuple[str, ...], bool, BoxNeeds | None], Route | Refusal] = {}
 
     def route(self, task: Task, sample: Sample) -> Route | Refusal:
         requires = task.requires if sample.requires is None else sample.requires
-        return self.route_for(task, requires, has_files=bool(sample.files))
+        box = task.procedure.needs(sample) if task.procedure is not None else None
+        return self.route_for(task, requires, has_files=bool(sample.files), box=box)
 
-    def route_for(self, task: Task, requires: tuple[Capability, ...], *, has_files: bool = False) -> Route | Refusal:
+    def route_for(
+        self, task: Task, requires: tuple[Capability, ...], *, has_files: bool = False, box: BoxNeeds | None = None
+    ) -> Route | Refusal:
         """The route of samples that require this. The same object for the same question, so that callers may key on
         it.
         """
-        key = (task.name, requires, has_files and not requires)
+        key = (task.name, requires, has_files and not requires, box)
         route = self._known.get(key)
         if route is None:
-            route = self._known[key] = self._plan(task, requires, has_files)
+            try:
+                route = self._known[key] = self._plan(task, requires, has_files, box or task.box)
+            except TaskError as error:
+                route = self._known[key] = Refusal(f"cannot be given its box: {error}")
         return route
 
-    def _plan(self, task: Task, requires: tuple[Capability, ...], has_files: bool) -> Route | Refusal:
+    def _plan(self, task: Task, requires: tuple[Capability, ...], has_files: bool, box: BoxNeeds) -> Route | Refusal:
         unknown = [name for name in (*requires, *_grading(task)) if name not in CAPABILITIES]
         if unknown:
             known = ", ".join(sorted(CAPABILITIES))
@@ -85,24 +110,52 @@ class Planner:
         scaffold = self._scaffold(task, requires)
         if isinstance(scaffold, Refusal):
             return scaffold
+        if reason := self._refusal(box):
+            return Refusal(reason)
         in_box = bool(requires) and scaffold != "direct"
-        image = task.box.image or self._harness.box.image
+        image = box.image or self._harness.box.image
         needed = (*requires, *_grading(task)) if in_box else _grading(task)
         missing = sorted(set(needed) - self._offers(image)) if needed else []
         if missing:
             return Refusal(f"requires {', '.join(missing)}, which {self._sandbox} with image {image} does not offer")
-        limits = task.box.limits or self._harness.box.limits()
-        return self._assemble(task, requires, scaffold, in_box, image, limits)
-
-    def _assemble(
-        self, task: Task, requires: tuple[str, ...], scaffold: str, in_box: bool, image: str, limits: Limits
-    ) -> Route | Refusal:
-        grading = _grading(task)
+        spec = self._spec(box)
         try:
-            if in_box or grading:
-                limits.check()
+            if spec.profile == "hardened" and (in_box or _grading(task)):
+                spec.limits.check()
         except ValueError as error:
             return Refusal(str(error))
+        return self._assemble(task, requires, scaffold, in_box, box, spec)
+
+    def _refusal(self, box: BoxNeeds) -> str:
+        """Why a box cannot be had here; empty where it can."""
+        if box.refusal:
+            return f"is refused: {box.refusal}"
+        if box.profile == "writable" and self._sandbox not in WRITABLE:
+            return f"needs a box with a writable system, which {self._sandbox} does not offer; use --sandbox docker"
+        asks = [needs for needs in (box, *(needs for _, needs in box.verifiers)) if needs.foreign and needs.network]
+        if asks and not self._terms.network:
+            hosts = asks[0].network
+            wanted = "the whole network" if hosts == ("*",) else ", ".join(hosts)
+            return f"asks for a network ({wanted}): --allow-network gives it one"
+        return ""
+
+    def _spec(self, box: BoxNeeds) -> BoxSpec:
+        """The box that is asked for. Raises TaskError for a variable that the run does not allow."""
+        return BoxSpec(
+            image=box.image or self._harness.box.image,
+            limits=box.limits or self._harness.box.limits(),
+            env=expand(dict(box.env), self._terms.variables),
+            network=box.network,
+            profile=box.profile,
+            users=box.users,
+            workdir=box.workdir,
+            reuse=self._harness.box.reuse and box.profile == "hardened",
+        )
+
+    def _assemble(
+        self, task: Task, requires: tuple[str, ...], scaffold: str, in_box: bool, box: BoxNeeds, spec: BoxSpec
+    ) -> Route | Refusal:
+        grading, image = _grading(task), spec.image
         if in_box:
             agent = Place(self._sandbox, image, f"requires {', '.join(requires)}")
         elif requires:
@@ -114,11 +167,11 @@ class Planner:
             scorer = Place(self._sandbox, image, f"{names} requires {', '.join(grading)}")
         else:
             scorer = Place("direct", why="runs no code")
-        spec = None
-        if in_box or grading:
-            reuse = self._harness.box.reuse
-            spec = BoxSpec(image=image, limits=limits, network=task.box.network, reuse=reuse)
-        return Route(scaffold, agent, scorer, spec, shared_box=in_box and bool(grading))
+        if not (in_box or grading):
+            return Route(scaffold, agent, scorer)
+        verifiers = {name: (self._spec(needs), needs.build) for name, needs in box.verifiers}
+        shared = in_box and bool(grading)
+        return Route(scaffold, agent, scorer, spec, shared_box=shared, build=box.build, verifiers=verifiers)
 
     def _scaffold(self, task: Task, requires: tuple[str, ...]) -> str | Refusal:
         if self._harness.scaffold == "direct":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,10 +18,10 @@ from agentlab.service.runner import PlannedTask
 from agentlab.tasks.identity import Survey, survey
 from agentlab.tasks.prompting import load_fewshot
 from agentlab.tasks.registry import resolve, split_file
-from agentlab.tasks.types import Task, TaskError
+from agentlab.tasks.types import Task, TaskError, Terms
 
 if TYPE_CHECKING:
-    from agentlab.sandboxes.protocol import BoxSpec
+    from agentlab.sandboxes.protocol import BoxSpec, ImageBuild
     from agentlab.sandboxes.room import Room
     from agentlab.tasks.suites import ResolvedSuite
 
@@ -76,14 +77,24 @@ class Plan:
     @property
     def images(self) -> tuple[str, ...]:
         """Images that the routes need, each once."""
+        return tuple(self.builds)
+
+    @property
+    def builds(self) -> dict[str, ImageBuild | None]:
+        """The images that the routes need, each once, with how it is built where that is the task's own affair."""
         routes = [row.route for row in self.rows if isinstance(row.route, Route)]
-        return tuple(dict.fromkeys(route.spec.image for route in routes if route.spec is not None))
+        return {image: build for route in routes for image, build in route.images.items()}
 
     @property
     def specs(self) -> tuple[BoxSpec, ...]:
         """The boxes that the routes need, those of the same image and limits once."""
         specs = [row.route.spec for row in self.rows if isinstance(row.route, Route) and row.route.spec is not None]
         return tuple({(spec.image, spec.limits): spec for spec in specs}.values())
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a person should know of the tasks before they run."""
+        return tuple(dict.fromkeys(remark for found in self.surveys for remark in found.task.remarks))
 
     def identities(self, provider: str, model: str) -> dict[str, dict[str, Any]]:
         """For each task its hash and payload, which of its trials there are, and the hash and payload of the
@@ -134,6 +145,7 @@ class Plan:
             sampling=effective_sampling(task, self.config.harness),
             tools=tools,
             in_box=route.spec is not None,
+            foreign=task.procedure is not None,
         )
 
     def offered(self, route: Route) -> dict[str, Tool]:
@@ -168,16 +180,27 @@ def prepare(config: RunConfig, offers: Callable[[str], frozenset[Any]]) -> Plan:
     host_tools = any(
         name != "submit" and not BOX_RESOURCES.intersection(tool.resources) for name, tool in tools.items()
     )
-    planner = Planner(config.harness, config.sandbox, offers, host_tools)
+    planner = Planner(config.harness, config.sandbox, offers, host_tools, terms_of(config))
     rows = tuple(row for found in surveys for row in _rows(found, planner))
     return Plan(config, tuple(surveys), resolution.suites, tuple(problems), planner, tools, rows)
 
 
 def _rows(found: Survey, planner: Planner) -> list[PlanRow]:
     return [
-        PlanRow(found.task.name, n, planner.route_for(found.task, requires))  # type: ignore[arg-type]  # names are checked there
-        for requires, n in found.requires.items()
+        PlanRow(found.task.name, n, planner.route_for(found.task, requires, box=box))  # type: ignore[arg-type]  # names are checked there
+        for (requires, box), n in found.needs.items()
     ]
+
+
+def terms_of(config: RunConfig) -> Terms:
+    """What this run allows the tasks of others."""
+    foreign = config.harness.foreign
+    return Terms(
+        variables={name: os.environ[name] for name in foreign.env if name in os.environ},
+        network=config.allow_network,
+        leave_running=foreign.leave_running,
+        restore_tools=foreign.restore_tools,
+    )
 
 
 def find_tools(harness: Harness) -> dict[str, Tool]:

@@ -22,6 +22,7 @@ from agentlab.tasks.prompting import render, render_continuations, render_raw
 from agentlab.tasks.types import Sample, Task, TaskError
 from agentlab.traces.errors import StoreError
 from agentlab.traces.events import ErrorRaised
+from agentlab.traces.rows import Label
 
 if TYPE_CHECKING:
     from agentlab.models.presence import Departures
@@ -227,6 +228,17 @@ class Runner:
             sandbox_seconds=result.sandbox_seconds,
             error=(result.error_kind, result.error_message) if result.error_kind else None,
         )
+        for name, value in result.labels:
+            self.store.label(
+                Label(
+                    trial=work.number,
+                    attempt=number,
+                    name=name,
+                    value=value,
+                    source="detector",
+                    author=task.scorers[0].name,
+                )
+            )
         return result, recorder
 
     async def _carry_out(

@@ -15,12 +15,25 @@ import anyio
 import msgspec
 
 from agentlab.models.protocol import ModelError
+from agentlab.models.scripted import ReferenceModel
 from agentlab.sandboxes.protocol import SandboxError
 from agentlab.scaffolds import open_scaffold
 from agentlab.scaffolds.episode import AgentLimits, Episode
 from agentlab.service.boxes import Lease, Purpose
 from agentlab.service.planner import Refusal, Route
-from agentlab.tasks.types import Sample, Score, ScoreContext, Scorer, Submission, Task, TaskError
+from agentlab.service.steps import StepUnderWay
+from agentlab.tasks.types import (
+    Procedure,
+    Sample,
+    Score,
+    ScoreContext,
+    Scorer,
+    Submission,
+    Task,
+    TaskError,
+    Terms,
+    Work,
+)
 from agentlab.traces.events import ErrorRaised, Flag, Outcome, Recorder, Scored
 
 if TYPE_CHECKING:
@@ -54,6 +67,8 @@ class Setting:
     judge: MakeJudge | None = None
     system: str = ""
     """The harness's system prompt, where its scaffold is the one that runs."""
+    terms: Terms = field(default_factory=Terms)
+    """What the run allows the tasks of others."""
 
 
 @dataclass(slots=True)
@@ -64,6 +79,7 @@ class Result:
     value: float | None = None
     scores: dict[str, float] = field(default_factory=dict)
     flags: tuple[Flag, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
     sandbox_seconds: float = 0.0
     error_kind: str = ""
     error_message: str = ""
@@ -144,6 +160,8 @@ class _Attempt:
     async def carry_out(self) -> Result:
         """Agent, then scorer; where one of them ends the attempt, that is recorded and becomes the outcome."""
         try:
+            if self.setting.task.procedure is not None and self.lease is not None:
+                return await self._follow(self.setting.task.procedure, self.lease)
             submission = await self._run_agent()
             box = None
             if self.lease is not None:
@@ -156,9 +174,41 @@ class _Attempt:
         except _Ended as ended:
             return _record_end(self.recorder, ended)
         flags = tuple(dict.fromkeys((*submission.flags, *score.flags)))
-        return Result("scored", score.value, score.scores, flags)
+        return Result("scored", score.value, score.scores, flags, score.labels)
 
-    async def _run_agent(self) -> Submission:
+    async def _follow(self, procedure: Procedure, lease: Lease) -> Result:
+        """Step by step, each graded before the next is taken."""
+        flags: list[Flag] = []
+        scores: list[Score] = []
+        try:
+            steps = procedure.steps(self.sample)
+        except TaskError as error:
+            raise _Ended("task", "task", str(error)) from None
+        for step in steps:
+            verifier = self.route.verifiers.get(step.name)
+            under_way = StepUnderWay(
+                self.setting.task,
+                procedure,
+                self.sample,
+                step,
+                lease,
+                self.recorder,
+                self.setting.terms,
+                verifier[0] if verifier else None,
+                step is steps[-1],
+            )
+            submission = await self._run_agent(under_way)
+            with _failures_end_the_attempt():
+                work = await under_way.work()
+            score = await self._run_scorers(submission, work.sandbox, work)
+            flags += [*submission.flags, *score.flags]
+            scores.append(score)
+            if not procedure.goes_on(self.sample, step, score):
+                break
+        combined = procedure.combine(self.sample, scores)
+        return Result("scored", combined.value, combined.scores, tuple(dict.fromkeys(flags)), combined.labels)
+
+    async def _run_agent(self, step: StepUnderWay | None = None) -> Submission:
         setting, lease = self.setting, self.lease
         episode = Episode(
             sample=self.sample,
@@ -175,7 +225,11 @@ class _Attempt:
             send_reasoning=setting.send_reasoning,
         )
         try:
-            return await open_scaffold(self.route.scaffold)(episode)
+            if step is None:
+                return await open_scaffold(self.route.scaffold)(episode)
+            if isinstance(self.model, ReferenceModel):
+                return await step.solve(episode)
+            return await open_scaffold(self.route.scaffold)(step.episode(episode, setting.system))
         except ModelError as error:
             outcome: Outcome = "cancelled" if error.kind == "cost_limit" else "model"
             raise _Ended(outcome, error.kind, str(error)) from None
@@ -187,16 +241,18 @@ class _Attempt:
             detail = traceback.format_exc()
             raise _Ended("task", "internal", f"{type(error).__name__}: {error}", detail=detail) from None
 
-    async def _run_scorers(self, submission: Submission, box: Sandbox | None) -> Score:
+    async def _run_scorers(self, submission: Submission, box: Sandbox | None, work: Work | None = None) -> Score:
         """All scorers' verdicts as one: the first one's value, the others as named scores."""
         judge = self.setting.judge(self.recorder) if self.setting.judge is not None else None
-        context = ScoreContext(box, judge, self.recorder)
+        context = ScoreContext(box, judge, self.recorder, work)
         headline: float | None = None
         scores: dict[str, float] = {}
         flags: list[Flag] = []
+        labels: list[tuple[str, str]] = []
         for scorer in self.setting.task.scorers:
-            scored = await _grade(scorer, self.sample, submission, context)
+            scored, told = await _grade(scorer, self.sample, submission, context)
             self.recorder.record(scored)
+            labels.extend(told)
             scores.update(scored.scores)
             flags.extend(scored.flags)
             if headline is None:
@@ -205,7 +261,7 @@ class _Attempt:
                 scores[scorer.name] = scored.value
         if headline is None:
             raise _Ended("task", "no_scorer", f"task {self.setting.task.name} declares no scorer")
-        return Score(value=headline, scores=scores, flags=tuple(flags))
+        return Score(value=headline, scores=scores, flags=tuple(flags), labels=tuple(labels))
 
 
 def epoch_sampling(sampling: Sampling, epoch: int) -> Sampling:
@@ -255,8 +311,10 @@ async def _with_answer_file(task: Task, submission: Submission, box: Sandbox) ->
     return msgspec.structs.replace(submission, answer=data.decode("utf-8", "replace"), flags=flags)
 
 
-async def _grade(scorer: Scorer, sample: Sample, submission: Submission, context: ScoreContext) -> Scored:
-    """One scorer's verdict, as it is recorded."""
+async def _grade(
+    scorer: Scorer, sample: Sample, submission: Submission, context: ScoreContext
+) -> tuple[Scored, tuple[tuple[str, str], ...]]:
+    """One scorer's verdict, as it is recorded, and its labels."""
     try:
         verdict = scorer.grade(sample, submission, context)
         score = await verdict if inspect.isawaitable(verdict) else verdict
@@ -274,7 +332,7 @@ async def _grade(scorer: Scorer, sample: Sample, submission: Submission, context
     for name, number in {"value": value, **named}.items():
         if not math.isfinite(number):
             raise _Ended("verifier", "nan", f"scorer {scorer.name} returned {number} as {name}: no finite number")
-    return Scored(
+    scored = Scored(
         at=time.time(),
         scorer=scorer.name,
         version=scorer.version,
@@ -285,6 +343,7 @@ async def _grade(scorer: Scorer, sample: Sample, submission: Submission, context
         explanation=score.explanation[:4096],
         flags=score.flags,
     )
+    return scored, score.labels
 
 
 def _target_text(sample: Sample) -> str:

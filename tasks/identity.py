@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -35,6 +35,7 @@ _PLAIN_FIELDS = (
     "answer",
     "answer_file",
 )
+_Kind: TypeAlias = tuple[str, tuple[str, ...], BoxNeeds | None]
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(Task)}
 
 
@@ -60,8 +61,16 @@ class Survey:
     """Positions in the data of the samples taken, in order; 8 bytes each."""
     groups: dict[str, int]
     """Samples taken by group."""
-    requires: dict[tuple[str, ...], int]
-    """Samples taken by what their agent needs."""
+    needs: dict[tuple[tuple[str, ...], BoxNeeds | None], int]
+    """Samples taken by what their agent needs, and the box that a procedure asks for (None: the task's)."""
+
+    @property
+    def requires(self) -> dict[tuple[str, ...], int]:
+        """Samples taken by what their agent needs."""
+        found: dict[tuple[str, ...], int] = {}
+        for (required, _), n in self.needs.items():
+            found[required] = found.get(required, 0) + n
+        return found
 
     @property
     def n_total(self) -> int:
@@ -93,7 +102,7 @@ def survey(task: Task, limit: int | None = None, seed: int = 0) -> Survey:
     Raises TaskError for malformed rows (all of them), duplicate ids, data that is missing, or no samples at all.
     """
     key = key_function(task.name, seed)
-    keys, kinds, known = IdKeys(), array("L"), dict[tuple[str, tuple[str, ...]], int]()
+    keys, kinds, known = IdKeys(), array("L"), dict[_Kind, int]()
     digest = hashlib.blake2b(digest_size=32)
     encode = msgspec.msgpack.Encoder(order="deterministic").encode
     for where, sample in located_samples(task):
@@ -102,7 +111,8 @@ def survey(task: Task, limit: int | None = None, seed: int = 0) -> Survey:
         except (TypeError, ValueError, OverflowError) as error:
             raise TaskError(f"sample {sample.id!r} holds what cannot be stored: {error}", where=where) from error
         keys.add(key(sample.id))
-        kind = (sample.group, task.requires if sample.requires is None else sample.requires)
+        box = task.procedure.needs(sample) if task.procedure is not None else None
+        kind = (sample.group, task.requires if sample.requires is None else sample.requires, box)
         kinds.append(known.setdefault(kind, len(known)))
     keys.refuse_duplicates(task, key)
     if not keys.keys:
@@ -110,20 +120,20 @@ def survey(task: Task, limit: int | None = None, seed: int = 0) -> Survey:
     payload = task_payload(task, n=len(keys.keys), digest=digest.hexdigest())
     identity = TaskIdentity(hash_payload(payload), payload, len(keys.keys))
     positions = smallest(keys.keys, limit)
-    groups, requires = _counts(positions, kinds, list(known))
-    return Survey(task, identity, positions, groups, requires)
+    groups, needs = _counts(positions, kinds, list(known))
+    return Survey(task, identity, positions, groups, needs)
 
 
 def _counts(
-    positions: Sequence[int], kinds: array[int], known: list[tuple[str, tuple[str, ...]]]
-) -> tuple[dict[str, int], dict[tuple[str, ...], int]]:
+    positions: Sequence[int], kinds: array[int], known: list[_Kind]
+) -> tuple[dict[str, int], dict[tuple[tuple[str, ...], BoxNeeds | None], int]]:
     groups: dict[str, int] = {}
-    requires: dict[tuple[str, ...], int] = {}
+    needs: dict[tuple[tuple[str, ...], BoxNeeds | None], int] = {}
     for position in positions:
-        group, needed = known[kinds[position]]
+        group, required, box = known[kinds[position]]
         groups[group] = groups.get(group, 0) + 1
-        requires[needed] = requires.get(needed, 0) + 1
-    return groups, requires
+        needs[required, box] = needs.get((required, box), 0) + 1
+    return groups, needs
 
 
 def task_identity(task: Task) -> TaskIdentity:

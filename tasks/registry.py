@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Literal, TypeAlias
 from zlib import crc32
 
-from agentlab.tasks.definitions import TaskDefinition, definitions_in
+from agentlab.tasks.definitions import TaskDefinition, check_task, definitions_in
 from agentlab.tasks.suites import ResolvedSuite
 from agentlab.tasks.types import Suite, Task, TaskError
 
@@ -222,7 +222,11 @@ class _Resolver:
     def take(self, name: str) -> None:
         path, member = split_file(name)
         if path is None:
-            self._take_entry(name, [self.catalog])
+            folder = self._folder(name)
+            if folder is None:
+                self._take_entry(name, [self.catalog])
+            else:
+                self._take_folder(name, folder)
             return
         held = self._file(path)
         self._problems += held.problems
@@ -234,6 +238,35 @@ class _Resolver:
             self._problem(name, "invalid", "declares no task: decorate a function with @task", str(path))
         for entry in held.entries:
             self._take_entry(entry, [held])
+
+    def _folder(self, name: str) -> Path | None:
+        """The folder of other people's tasks that is meant. A name that is also that of a task means the task: `./NAME`
+        says that the folder is meant.
+        """
+        path = Path(name)
+        if "/" not in name and name not in (".", "..") and (not path.is_dir() or name in self.catalog.entries):
+            return None
+        return path
+
+    def _take_folder(self, name: str, folder: Path) -> None:
+        from agentlab.tasks.harbor import import_tasks, looks_like_tasks
+
+        if not folder.is_dir():
+            self._problem(name, "unknown", "there is no such folder, file or task", str(folder))
+            return
+        if not looks_like_tasks(folder):
+            message = "this folder is no task in Harbor's format and holds none: there is no task.toml"
+            self._problem(name, "unknown", message, str(folder))
+            return
+        try:
+            task = import_tasks(folder)
+            check_task(task)
+        except TaskError as error:
+            self._problem(name, "invalid", error.reason, error.where)
+            return
+        held = self._tasks.setdefault(task.name, task)
+        if held.origin != task.origin:
+            self._problem(name, "duplicate", f"{task.name!r} is also the name of a task in {held.origin}", task.origin)
 
     def _file(self, path: Path) -> Catalog:
         if path not in self._files:

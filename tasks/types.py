@@ -7,13 +7,14 @@ types only.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
 from agentlab.models.protocol import Sampling
-from agentlab.sandboxes.protocol import Capability, Limits
+from agentlab.sandboxes.protocol import Capability, ImageBuild, Limits
 from agentlab.traces.events import Flag, Judge, Message, Recorder, ToolCall, ToolSpec
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ class Score(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     answer: str = ""
     explanation: str = ""
     flags: tuple[Flag, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    """Judgements on the trial beside the score, as (name, value): what a reader of the score should know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,8 @@ class ScoreContext:
     sandbox: Sandbox | None
     judge: Judge | None
     recorder: Recorder
+    work: Work | None = None
+    """Where the task has a procedure: the step that is graded, and what it may use."""
 
 
 Grade: TypeAlias = Callable[[Sample, Submission, ScoreContext], "Score | Awaitable[Score]"]
@@ -147,6 +152,87 @@ class BoxNeeds:
     network: tuple[str, ...] = ()
     timeout_s: float = 60.0
     """Time for one grading command."""
+    profile: Literal["hardened", "writable"] = "hardened"
+    users: tuple[str, str] = ("", "")
+    """Of a writable box: the accounts of agent and grader. Empty: the image's user."""
+    workdir: str = ""
+    """Of a writable box. Empty: the image's."""
+    env: tuple[tuple[str, str], ...] = ()
+    """Variables; `${NAME}` and `${NAME:-default}` are replaced from those of this machine that the run allows."""
+    build: ImageBuild | None = None
+    """How `image` is made where it is not there."""
+    foreign: bool = False
+    """The task is somebody else's: it gets a network only where the run allows it."""
+    refusal: str = ""
+    """Why no box can be had. The sample is then a recorded error, and nothing of it runs."""
+    verifiers: tuple[tuple[str, BoxNeeds], ...] = ()
+    """Boxes of their own for grading, by the name of the step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One part of a sample that the agent is given by itself."""
+
+    name: str
+    input: str
+    timeout_s: float | None = None
+    """What the agent may take, where that is less than the harness allows. None: what the harness says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a run allows the tasks of others."""
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Those of this machine that a task may read."""
+    network: bool = False
+    leave_running: bool = False
+    """What the agent started runs on while it is tested, for tasks that test a service. Else it is dead by then."""
+    restore_tools: bool = True
+    """Programs that a verdict runs on are put back as they are in the image before the verifier starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A step under way."""
+
+    sample: Sample
+    step: Step
+    sandbox: Sandbox
+    recorder: Recorder
+    terms: Terms
+    own_box: Callable[[], AbstractAsyncContextManager[Sandbox]] | None = None
+    """Opens the box that the step is graded in, where it has one of its own. The agent's may be gone then."""
+
+
+class Procedure(Protocol):
+    """How a task is carried out where a prompt and a scorer are not enough: what its box must be, sample by sample;
+    what is done in it before the agent; a reference that acts there; and several steps, each graded before the next.
+
+    Whatever is not plain data of the sample belongs to the identity through `Sample.metadata` (a checksum).
+    """
+
+    def needs(self, sample: Sample) -> BoxNeeds: ...
+
+    def steps(self, sample: Sample) -> Sequence[Step]:
+        """At least one."""
+        ...
+
+    async def prepare(self, work: Work) -> None:
+        """Before the agent first acts in the box. Raises TaskError where the task's own set-up fails."""
+        ...
+
+    async def solve(self, work: Work) -> None:
+        """Carry the reference solution out. Raises TaskError where there is none."""
+        ...
+
+    def goes_on(self, sample: Sample, step: Step, score: Score) -> bool:
+        """Whether the next step is worth taking."""
+        ...
+
+    def combine(self, sample: Sample, scores: Sequence[Score]) -> Score:
+        """The score of the sample from those of the steps that were graded."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +287,10 @@ class Task:
     """The first is the headline. Empty: the mean."""
     nop_score: float = 0.0
     """What doing nothing earns at most (1.0 where the right act is to call nothing)."""
+    procedure: Procedure | None = None
+    """For tasks that act in the box themselves, such as other people's."""
+    remarks: tuple[str, ...] = ()
+    """What a person should know before the run: a sentence each."""
     licence: str = ""
     paper: str = ""
     origin: str = ""

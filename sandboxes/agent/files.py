@@ -131,24 +131,63 @@ def write(path: str, mode: int, follow: bool) -> None:
             raise type(error)(error.errno, error.strerror, path) from error
 
 
+def changed_since(moment_ns: int, places: list[str], most: int) -> None:
+    """Write to descriptor 1, one on a line, up to `most` paths at or below `places` whose last change of any kind was
+    after `moment_ns`: contents, owner, mode, name; for a directory also what it holds. Nobody can set that time.
+    """
+    found: list[str] = []
+    waiting = list(places)
+    while waiting and len(found) < most:
+        path = waiting.pop()
+        try:
+            status = os.stat(path, follow_symlinks=False)
+            if status.st_ctime_ns > moment_ns:
+                found.append(path)
+            if stat.S_ISDIR(status.st_mode):
+                waiting += [path.rstrip("/") + "/" + name for name in os.listdir(path)]
+        except OSError:
+            continue
+    write_all(1, "\n".join(found).encode("utf-8", "surrogateescape"))
+
+
+def remove(path: str, follow: bool) -> None:
+    """Remove a file, a link itself, or a directory with all that is in it; nothing where there is nothing."""
+    with contextlib.suppress(FileNotFoundError), open_parent(path, make=False, follow=follow) as (folder, name):
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if not stat.S_ISDIR(status.st_mode):
+            os.unlink(name, dir_fd=folder)
+            return
+        here = os.open(name, DIRECTORY, dir_fd=folder)
+        try:
+            empty_open(here)
+        finally:
+            os.close(here)
+        os.rmdir(name, dir_fd=folder)
+
+
 def empty(path: str) -> None:
     """Remove everything under a directory, however deep, with a fixed number of descriptors: directories found on
     the way are first moved up to the top. What cannot be removed with the present rights is left for another try.
     """
     top = os.open(path, DIRECTORY)
-    stuck: set[str] = set()
     try:
-        while True:
-            names = [name for name in os.listdir(top) if name not in stuck]
-            if not names:
-                return
-            for name in names:
-                try:
-                    _remove(top, name)
-                except OSError:
-                    stuck.add(name)
+        empty_open(top)
     finally:
         os.close(top)
+
+
+def empty_open(top: int) -> None:
+    """The same for a directory that is open."""
+    stuck: set[str] = set()
+    while True:
+        names = [name for name in os.listdir(top) if name not in stuck]
+        if not names:
+            return
+        for name in names:
+            try:
+                _remove(top, name)
+            except OSError:
+                stuck.add(name)
 
 
 def _remove(top: int, name: str) -> None:

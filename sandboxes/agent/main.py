@@ -46,6 +46,7 @@ class Agent:
         self._env: dict[str, str] = {}
         self._oom_at_start = 0
         self._rlimits: dict[str, int] = {}
+        self._ready_ns = 0
         self._heard = time.monotonic()
         self._silence: float | None = None
         self._handlers: dict[str, Callable[[Message, bytes], None]] = {
@@ -199,6 +200,7 @@ class Agent:
         self._env.setdefault("LANG", "C.UTF-8")
         self._env.update(config["env"])
         self._oom_at_start = processes.oom_kills()
+        self._ready_ns = time.time_ns()
         # Children should not copy pages only because a collection touches them.
         gc.freeze()
         version = ".".join(str(part) for part in sys.version_info[:3])
@@ -219,7 +221,7 @@ class Agent:
         self._launch(request, payload, body, number)
 
     def _on_file(self, request: Message, payload: bytes) -> None:
-        """read, write, snapshot and restore: the same as a command, with a function in place of a program."""
+        """What is done to files: the same as a command, with a function in place of a program."""
         number, user, path, what = self._next(), request["user"], request["path"], request["what"]
         # A grader's paths may run through directories that a task could have prepared.
         follow = user == "task"
@@ -242,6 +244,10 @@ class Agent:
                 files.read(path, request["max_bytes"], follow)
             elif what == "write":
                 files.write(path, request["mode"], follow)
+            elif what == "remove":
+                files.remove(path, follow)
+            elif what == "changed":
+                files.changed_since(self._ready_ns, request["places"], request["most"])
             else:
                 tars.restore(path, follow, request["max_bytes"])
 
@@ -320,6 +326,14 @@ class Agent:
     def _on_quiesce(self, request: Message, payload: bytes) -> None:
         left = processes.kill_everyone(self._users)
         self._reply({"id": request["id"], "t": "ok", "value": {"left": left}})
+
+    def _on_freeze(self, request: Message, payload: bytes) -> None:
+        processes.signal_everyone(signal.SIGSTOP)
+        self._reply({"id": request["id"], "t": "ok", "value": {}})
+
+    def _on_thaw(self, request: Message, payload: bytes) -> None:
+        processes.signal_everyone(signal.SIGCONT)
+        self._reply({"id": request["id"], "t": "ok", "value": {}})
 
     def _on_reset(self, request: Message, payload: bytes) -> None:
         processes.kill_everyone(self._users)

@@ -196,6 +196,14 @@ def _signal(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+def signal_everyone(number: int) -> None:
+    """Send a signal to all but the agent, at once. Raises RuntimeError where the agent is not the first process."""
+    if os.getpid() != 1:
+        raise RuntimeError("the agent is not the first process of a box")
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(-1, number)
+
+
 _exits: dict[int, int] = {}
 
 

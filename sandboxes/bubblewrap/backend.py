@@ -24,7 +24,7 @@ from agentlab.sandboxes.bubblewrap import cgroup
 from agentlab.sandboxes.bubblewrap.command import TMP, Invocation, invocation
 from agentlab.sandboxes.connection import AgentConnection
 from agentlab.sandboxes.keeping import OpenBoxes
-from agentlab.sandboxes.protocol import GRADE, WORKSPACE, BoxSpec, Capability, SandboxError, Say, User
+from agentlab.sandboxes.protocol import GRADE, WORKSPACE, BoxSpec, Capability, ImageBuild, SandboxError, Say, User
 
 START_S = 30.0
 END_S = 2.0
@@ -162,6 +162,9 @@ class BubblewrapBackend:
             return f"root:{root.name}"
         python = await asyncio.to_thread(_host_version)
         return f"host:{python}"
+
+    async def build_image(self, image: str, build: ImageBuild, say: Say) -> str:
+        raise SandboxError("unsupported", f"bubblewrap builds no images ({image}); use --sandbox docker")
 
     async def create(self, spec: BoxSpec) -> AgentSandbox:
         if spec.network:

@@ -11,12 +11,13 @@ from typing import Any
 from agentlab.sandboxes import agent, images, ownership, seccomp
 from agentlab.sandboxes.box import HOMES, UIDS, AgentSandbox, Placing
 from agentlab.sandboxes.connection import AgentConnection
-from agentlab.sandboxes.docker import build
+from agentlab.sandboxes.docker import build, foreign
 from agentlab.sandboxes.docker.endpoint import current
 from agentlab.sandboxes.docker.engine import Engine, EngineError
-from agentlab.sandboxes.docker.writable import DiskWatch, open_up
+from agentlab.sandboxes.docker.pristine import Outside, Pristine
+from agentlab.sandboxes.docker.writable import DiskWatch, WritableSandbox, open_up
 from agentlab.sandboxes.keeping import OpenBoxes
-from agentlab.sandboxes.protocol import GRADE, WORKSPACE, BoxSpec, Capability, SandboxError, Say, User
+from agentlab.sandboxes.protocol import GRADE, WORKSPACE, BoxSpec, Capability, ImageBuild, SandboxError, Say, User
 
 START_S = 30.0
 PLACES = (WORKSPACE, "/tmp", GRADE, "/dev/shm", "/dev/mqueue")  # noqa: S108 - paths in the box
@@ -39,6 +40,7 @@ class DockerBackend:
         self._boxes = OpenBoxes()
         self._image_users: dict[str, str] = {}
         self._disk = DiskWatch(self._engine)
+        self._pristine = Pristine(self._engine, run_id)
 
     @property
     def local(self) -> bool:
@@ -69,6 +71,9 @@ class DockerBackend:
 
     async def ensure_image(self, image: str, say: Say) -> str:
         return await build.ensure(self._engine, image, say)
+
+    async def build_image(self, image: str, build: ImageBuild, say: Say) -> str:
+        return await foreign.ensure_built(self._engine, image, build, say)
 
     async def create(self, spec: BoxSpec) -> AgentSandbox:
         _refuse_unsupported(spec)
@@ -126,8 +131,11 @@ class DockerBackend:
             self._boxes.forget(box)
 
         placing = Placing(name, self.name, self.isolation, spec.image, self.offers(spec.image), start_ms, workdir)
-        box = AgentSandbox(placing, connect, lambda: [connection], remove)
-        if spec.profile == "writable":
+        box: AgentSandbox
+        if spec.profile == "hardened":
+            box = AgentSandbox(placing, connect, lambda: [connection], remove)
+        else:
+            box = WritableSandbox(placing, connect, lambda: [connection], remove, Outside(self._pristine, container))
             self._disk.add(container, spec.limits.storage_mb, box.quiesce, give_up)
         return box
 
@@ -166,6 +174,7 @@ class DockerBackend:
     async def close(self) -> None:
         try:
             await self._disk.close()
+            await self._pristine.close()
             await self._boxes.close()
         finally:
             await self._engine.close()

@@ -8,13 +8,16 @@ writable layer, so it is watched.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from agentlab.sandboxes import seccomp
+from agentlab.sandboxes.box import AgentSandbox, Connect, Placing
+from agentlab.sandboxes.connection import AgentConnection
 from agentlab.sandboxes.docker.engine import Engine, EngineError
-from agentlab.sandboxes.protocol import BoxSpec, SandboxError
+from agentlab.sandboxes.docker.pristine import Outside
+from agentlab.sandboxes.protocol import BoxSpec, Change, SandboxError
 
 WATCH_S = 1.0
 GROWTH = 0.25
@@ -34,6 +37,27 @@ def open_up(config: dict[str, Any], spec: BoxSpec) -> dict[str, Any]:
     # Without Sysctls: the reset that they are for never happens here.
     host.pop("Sysctls", None)
     return {**config, "WorkingDir": spec.workdir, "HostConfig": host}
+
+
+class WritableSandbox(AgentSandbox):
+    """A box whose whole system may be changed: what was, is told by the engine, out of reach of anything inside."""
+
+    def __init__(
+        self,
+        placing: Placing,
+        connect: Connect,
+        opened: Callable[[], list[AgentConnection]],
+        remove: Callable[[], Awaitable[None]],
+        outside: Outside,
+    ) -> None:
+        super().__init__(placing, connect, opened, remove)
+        self._outside = outside
+
+    async def changes(self) -> Mapping[str, Change]:
+        return await self._outside.changes()
+
+    async def original(self, path: str) -> bytes:
+        return await self._outside.original(self.image, path)
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ from agentlab.sandboxes.connection import AgentConnection
 from agentlab.sandboxes.keeping import OpenBoxes
 from agentlab.sandboxes.modal import account, image
 from agentlab.sandboxes.modal.line import ModalLine
-from agentlab.sandboxes.protocol import GRADE, WORKSPACE, BoxSpec, Capability, SandboxError, Say, User
+from agentlab.sandboxes.protocol import GRADE, WORKSPACE, BoxSpec, Capability, ImageBuild, SandboxError, Say, User
 
 if TYPE_CHECKING:
     import modal
@@ -115,6 +115,9 @@ class ModalBackend:
                 with account.told(f"the image {name}", "image"):
                     self._images[name] = await described.build.aio(app)
             return self._images[name]
+
+    async def build_image(self, image: str, build: ImageBuild, say: Say) -> str:
+        raise SandboxError("unsupported", f"images of tasks are not built on Modal yet ({image}); use --sandbox docker")
 
     async def create(self, spec: BoxSpec) -> AgentSandbox:
         _refuse_unsupported(spec)
