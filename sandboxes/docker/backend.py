@@ -14,7 +14,7 @@ from agentlab.sandboxes.connection import AgentConnection
 from agentlab.sandboxes.docker import build, foreign
 from agentlab.sandboxes.docker.endpoint import current
 from agentlab.sandboxes.docker.engine import Engine, EngineError
-from agentlab.sandboxes.docker.pristine import Outside, Pristine
+from agentlab.sandboxes.docker.pristine import EngineView, Pristine
 from agentlab.sandboxes.docker.writable import DiskWatch, WritableSandbox, open_up
 from agentlab.sandboxes.keeping import OpenBoxes
 from agentlab.sandboxes.protocol import GRADE, WORKSPACE, BoxSpec, Capability, ImageBuild, SandboxError, Say, User
@@ -135,7 +135,8 @@ class DockerBackend:
         if spec.profile == "hardened":
             box = AgentSandbox(placing, connect, lambda: [connection], remove)
         else:
-            box = WritableSandbox(placing, connect, lambda: [connection], remove, Outside(self._pristine, container))
+            view = EngineView(self._pristine, container)
+            box = WritableSandbox(view, placing, connect, lambda: [connection], remove)
             self._disk.add(container, spec.limits.storage_mb, box.quiesce, give_up)
         return box
 

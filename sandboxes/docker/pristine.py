@@ -51,7 +51,7 @@ class Pristine:
 
 
 @dataclass(frozen=True, slots=True)
-class Outside:
+class EngineView:
     """One box, seen from the engine."""
 
     pristine: Pristine

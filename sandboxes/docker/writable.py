@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentlab.sandboxes import seccomp
-from agentlab.sandboxes.box import AgentSandbox, Connect, Placing
-from agentlab.sandboxes.connection import AgentConnection
+from agentlab.sandboxes.box import AgentSandbox
 from agentlab.sandboxes.docker.engine import Engine, EngineError
-from agentlab.sandboxes.docker.pristine import Outside
+from agentlab.sandboxes.docker.pristine import EngineView
 from agentlab.sandboxes.protocol import BoxSpec, Change, SandboxError
 
 WATCH_S = 1.0
@@ -42,22 +41,15 @@ def open_up(config: dict[str, Any], spec: BoxSpec) -> dict[str, Any]:
 class WritableSandbox(AgentSandbox):
     """A box whose whole system may be changed: what was, is told by the engine, out of reach of anything inside."""
 
-    def __init__(
-        self,
-        placing: Placing,
-        connect: Connect,
-        opened: Callable[[], list[AgentConnection]],
-        remove: Callable[[], Awaitable[None]],
-        outside: Outside,
-    ) -> None:
-        super().__init__(placing, connect, opened, remove)
-        self._outside = outside
+    def __init__(self, view: EngineView, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._view = view
 
     async def changes(self) -> Mapping[str, Change]:
-        return await self._outside.changes()
+        return await self._view.changes()
 
     async def original(self, path: str) -> bytes:
-        return await self._outside.original(self.image, path)
+        return await self._view.original(self.image, path)
 
 
 @dataclass(slots=True)
