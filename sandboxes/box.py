@@ -271,10 +271,15 @@ class AgentStream:
     async def send(self, data: bytes) -> None:
         if self._exchange.ended:
             raise SandboxError("closed", "the command has ended and takes no more input")
-        await self._line.add(self._exchange, data, last=False)
+        await self._add(data, last=False)
 
     async def close_stdin(self) -> None:
-        await self._line.add(self._exchange, b"", last=True)
+        await self._add(b"", last=True)
+
+    async def _add(self, data: bytes, *, last: bool) -> None:
+        # A command may leave its input unread for as long as it runs; an agent may not.
+        async with self._line.deadline(self._patience_s, "data"):
+            await self._line.add(self._exchange, data, last=last)
 
     async def __aiter__(self) -> AsyncIterator[tuple[Literal["stdout", "stderr"], bytes]]:
         while self._result is None:

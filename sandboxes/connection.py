@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -18,8 +18,15 @@ from agentlab.sandboxes.protocol import SandboxError
 ANSWER_S = 15.0
 """How long the agent may take beyond what a request itself allows."""
 
+ENDED_S = 5.0
+"""How long a line that takes no more input may take to be known as ended."""
+
 WINDOW = 4
 """Pieces of input that may be under way for one command: what the agent may have to hold for it."""
+
+
+Autopsy = Callable[[], Awaitable[SandboxError | None]]
+"""Asked once, when a line has ended by itself: what the place knows better than "lost", None where it knows nothing."""
 
 
 class Line(Protocol):
@@ -72,9 +79,10 @@ class Exchange:
 class AgentConnection:
     """Speaks with one agent. One task reads; any number of requests may be under way."""
 
-    def __init__(self, line: Line, box: str) -> None:
+    def __init__(self, line: Line, box: str, autopsy: Autopsy | None = None) -> None:
         self._line = line
         self._box = box
+        self._autopsy = autopsy
         self._numbers = itertools.count(1)
         self._exchanges: dict[int, Exchange] = {}
         self._decoder = msgspec.json.Decoder(Reply)
@@ -92,24 +100,27 @@ class AgentConnection:
             while data := await self._line.receive():
                 for text, payload in frames.feed(data):
                     self._deliver(self._decoder.decode(text), payload)
-            error = self._lost("its output ended")
+            error = await self._found("its output ended")
         except (wire.FrameError, msgspec.DecodeError) as cause:
             error = SandboxError(
                 "protocol", f"the agent of box {self._box} sent nonsense ({cause}); the box is given up"
             )
         except OSError as cause:
-            error = self._lost(str(cause))
+            error = await self._found(str(cause))
         except SandboxError as cause:
             error = cause
         self._break(error)
+
+    async def _found(self, why: str) -> SandboxError:
+        """What a line that has ended is to be called."""
+        return (await self._autopsy() if self._autopsy is not None else None) or self._lost(why)
 
     def _lost(self, why: str) -> SandboxError:
         words = self._line.last_words().strip()
         tail = f" Its last words: {words[-500:]}" if words else ""
         return SandboxError(
             "lost",
-            f"box {self._box} was lost ({why}): killed for memory, removed, or the engine stopped. "
-            f"Try again on a new box.{tail}",
+            f"box {self._box} was lost ({why}): removed, killed, or the engine stopped. Try again on a new box.{tail}",
         )
 
     def _break(self, error: SandboxError) -> None:
@@ -140,9 +151,11 @@ class AgentConnection:
         except wire.FrameError as cause:
             raise ValueError(f"the request is too large for the box: {cause}") from cause
         try:
-            async with self._writing:
+            async with self.deadline(ANSWER_S, str(header["op"])), self._writing:
                 await self._line.send(frame)
         except OSError as cause:
+            # The reader finds out why; this end only knows that nobody listens.
+            await asyncio.wait([self._reading], timeout=ENDED_S)
             self._break(self._lost(str(cause)))
             raise self._broken or self._lost(str(cause)) from cause
 
@@ -159,14 +172,16 @@ class AgentConnection:
 
     async def add(self, exchange: Exchange, data: bytes, *, last: bool) -> None:
         """Send more input in bounded pieces, each only when the one before was taken. Stops when the command has
-        ended.
+        ended. Raises SandboxError.
         """
         pieces = [data[i : i + wire.MAX_PAYLOAD] for i in range(0, len(data), wire.MAX_PAYLOAD)] or [b""]
         for index, piece in enumerate(pieces):
             while exchange.under_way >= WINDOW and not exchange.ended and self._broken is None:
                 exchange.room.clear()
                 await exchange.room.wait()
-            if exchange.ended or self._broken is not None:
+            if self._broken is not None:
+                raise self._broken
+            if exchange.ended:
                 return
             exchange.under_way += 1
             await self._post({"id": exchange.id, "op": "data", "last": last and index == len(pieces) - 1}, piece)

@@ -34,8 +34,8 @@ class SandboxError(Exception):
     """The place failed, not the code in it. `kind` is a short stable word; the message tells a person what to do.
 
     Kinds: `unavailable` (engine not there), `image` (missing, cannot be built or pulled), `lost` (stream ended
-    without a result), `start`, `protocol` (a frame that makes no sense), `timeout` (no answer in time), `disk`,
-    `unsupported`, `closed`.
+    without a result), `oom` (what ran in the box used so much memory that the box's keeper was killed for it),
+    `start`, `protocol` (a frame that makes no sense), `timeout` (no answer in time), `disk`, `unsupported`, `closed`.
     """
 
     def __init__(self, kind: str, message: str) -> None:
@@ -68,6 +68,15 @@ class Limits:
                 f"memory_mb={self.memory_mb} is too small: writable places take {writable} MB and the box's keeper "
                 f"needs 64 MB more, so give at least {writable + 64}"
             )
+
+
+def out_of_memory(box: str, limits: Limits) -> SandboxError:
+    """The error of a box that its own programs ended."""
+    return SandboxError(
+        "oom",
+        f"box {box} ran out of its {limits.memory_mb} MB: what ran in it used so much memory that the box itself was "
+        f"killed. Where the task needs more, give more: --set box.memory_mb={2 * limits.memory_mb}",
+    )
 
 
 @dataclass(frozen=True, slots=True)

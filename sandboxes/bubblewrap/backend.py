@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import time
 import uuid
 from collections.abc import Mapping
@@ -24,7 +25,17 @@ from agentlab.sandboxes.bubblewrap import cgroup
 from agentlab.sandboxes.bubblewrap.command import TMP, Invocation, invocation
 from agentlab.sandboxes.connection import AgentConnection
 from agentlab.sandboxes.keeping import OpenBoxes
-from agentlab.sandboxes.protocol import GRADE, WORKSPACE, BoxSpec, Capability, ImageBuild, SandboxError, Say, User
+from agentlab.sandboxes.protocol import (
+    GRADE,
+    WORKSPACE,
+    BoxSpec,
+    Capability,
+    ImageBuild,
+    SandboxError,
+    Say,
+    User,
+    out_of_memory,
+)
 
 START_S = 30.0
 END_S = 2.0
@@ -68,6 +79,14 @@ class ProcessLine:
         self._listening.cancel()
         await asyncio.gather(self._listening, return_exceptions=True)
 
+    async def was_killed(self) -> bool:
+        """Whether the box's first process ended by SIGKILL, asked when its output has ended."""
+        try:
+            async with asyncio.timeout(END_S):
+                return await self._process.wait() in (-signal.SIGKILL, 128 + signal.SIGKILL)
+        except TimeoutError:
+            return False
+
     def last_words(self) -> str:
         return self._errors.decode("utf-8", "replace")
 
@@ -99,7 +118,13 @@ class Place:
             self._groups.append(group)
         process = await _spawn(invocation(user, self._spec.limits, self._root, group))
         line = ProcessLine(process)
-        connection = AgentConnection(line, name)
+
+        async def autopsy() -> SandboxError | None:
+            if group is not None and group.killed() and await line.was_killed():
+                return out_of_memory(self._name, self._spec.limits)
+            return None
+
+        connection = AgentConnection(line, name, autopsy)
         try:
             await line.send(agent.bundle())
             config = _agent_config(self._spec, user, limited=group is not None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,15 @@ class Cgroup:
     def entrances(self) -> list[str]:
         """The files that a process writes its pid to."""
         return [str(folder / "cgroup.procs") for folder in self.folders]
+
+    def killed(self) -> bool:
+        """Whether the kernel has killed a process of the box for memory."""
+        for name in ("memory.events", "memory.oom_control"):
+            with contextlib.suppress(OSError):
+                for line in (self.counter / name).read_text().splitlines():
+                    if line.startswith("oom_kill ") and line != "oom_kill 0":
+                        return True
+        return False
 
     async def remove(self) -> None:
         """Take the groups away. The kernel refuses for a moment while the last process is going."""

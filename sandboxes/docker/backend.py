@@ -6,12 +6,14 @@ import json
 import time
 import uuid
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from agentlab.sandboxes import agent, images, ownership, seccomp
 from agentlab.sandboxes.box import HOMES, UIDS, AgentSandbox, Placing
 from agentlab.sandboxes.connection import AgentConnection
 from agentlab.sandboxes.docker import build, foreign
+from agentlab.sandboxes.docker.autopsy import autopsy
 from agentlab.sandboxes.docker.endpoint import current
 from agentlab.sandboxes.docker.engine import Engine, EngineError
 from agentlab.sandboxes.docker.pristine import EngineView, Pristine
@@ -20,6 +22,8 @@ from agentlab.sandboxes.keeping import OpenBoxes
 from agentlab.sandboxes.protocol import GRADE, WORKSPACE, BoxSpec, Capability, ImageBuild, SandboxError, Say, User
 
 START_S = 30.0
+RESTARTS = 3
+"""Restarts of the engine that the making of one box outlasts."""
 PLACES = (WORKSPACE, "/tmp", GRADE, "/dev/shm", "/dev/mqueue")  # noqa: S108 - paths in the box
 CAPABILITIES = ("SETUID", "SETGID", "KILL", "DAC_OVERRIDE")
 """The agent's own: to become the two users, to kill their processes, and to read and empty what they made
@@ -38,6 +42,7 @@ class DockerBackend:
         self._engine = Engine(current())
         self._run_id = run_id
         self._boxes = OpenBoxes()
+        self._unremoved: set[str] = set()
         self._image_users: dict[str, str] = {}
         self._disk = DiskWatch(self._engine)
         self._pristine = Pristine(self._engine, run_id)
@@ -76,7 +81,15 @@ class DockerBackend:
         return await foreign.ensure_built(self._engine, image, build, say)
 
     async def create(self, spec: BoxSpec) -> AgentSandbox:
+        """Start a box. While an engine restarts this waits for it: a new box would meet the same silence."""
         _refuse_unsupported(spec)
+        for _ in range(RESTARTS):
+            try:
+                return await self._boxes.make(self._make(spec))
+            except SandboxError as error:
+                if error.kind != "unavailable" or not await self._engine.returns():
+                    raise
+                await self._remove_the_rest()
         return await self._boxes.make(self._make(spec))
 
     async def _make(self, spec: BoxSpec) -> AgentSandbox:
@@ -86,7 +99,7 @@ class DockerBackend:
         connection: AgentConnection | None = None
         try:
             line = await self._engine.attach(container)
-            connection = AgentConnection(line, name)
+            connection = AgentConnection(line, name, partial(autopsy, self._engine, container, name, spec.limits))
             await self._start(container, spec.image)
             await line.send(agent.bundle(root=spec.profile == "writable"))
             config = _agent_config(spec, await self._accounts(spec))
@@ -148,8 +161,11 @@ class DockerBackend:
         except EngineError as refused:
             if refused.status == 404:
                 raise SandboxError("image", _image_missing(spec.image)) from refused
-            kind = "disk" if "no space left" in str(refused) else "start"
-            raise SandboxError(kind, f"the Docker engine refused to make a box of {spec.image}: {refused}") from refused
+            raise _refusal(f"the Docker engine refused to make a box of {spec.image}: {refused}") from refused
+        except SandboxError:
+            # Whether it was made is not known; by its name it can be removed.
+            self._unremoved.add(name)
+            raise
         return str(created["Id"])
 
     async def _start(self, container: str, image: str) -> None:
@@ -161,8 +177,7 @@ class DockerBackend:
                 raise SandboxError(
                     "image", f"the image {image} has no python3, which a box's agent needs; add it to the image"
                 ) from refused
-            kind = "disk" if "no space left" in message else "start"
-            raise SandboxError(kind, f"a box of {image} did not start: {message}") from refused
+            raise _refusal(f"a box of {image} did not start: {message}") from refused
 
     async def _remove(self, container: str) -> None:
         try:
@@ -171,12 +186,23 @@ class DockerBackend:
             # 404: gone by itself (the agent ends with its input). 409: the engine is already removing it.
             if refused.status not in (404, 409):
                 raise SandboxError("unavailable", f"a box could not be removed: {refused}") from refused
+        except SandboxError:
+            # The engine has gone, and what ran in the box with it: no trial fails for that. The rest can wait.
+            self._unremoved.add(container)
+
+    async def _remove_the_rest(self) -> None:
+        while self._unremoved:
+            container = self._unremoved.pop()
+            await self._remove(container)
+            if container in self._unremoved:
+                return
 
     async def close(self) -> None:
         try:
             await self._disk.close()
             await self._pristine.close()
             await self._boxes.close()
+            await self._remove_the_rest()
         finally:
             await self._engine.close()
 
@@ -193,6 +219,14 @@ def _refuse_unsupported(spec: BoxSpec) -> None:
         spec.limits.check()
     except ValueError as error:
         raise SandboxError("unsupported", str(error)) from error
+
+
+def _refusal(message: str) -> SandboxError:
+    if "no space left" in message:
+        return SandboxError(
+            "disk", f"{message}. The disk of the Docker engine is full: `docker system df` shows what takes the room"
+        )
+    return SandboxError("start", message)
 
 
 def _image_missing(image: str) -> str:
@@ -224,6 +258,8 @@ def container_config(spec: BoxSpec, run_id: str) -> dict[str, Any]:
         "StdinOnce": True,
         "Tty": False,
         "Healthcheck": {"Test": ["NONE"]},
+        # An engine that stops would wait ten seconds for each box to end by itself.
+        "StopSignal": "SIGKILL",
         "Labels": {**spec.labels, **ownership.labels(run_id)},
         "HostConfig": {
             "AutoRemove": True,
