@@ -25,6 +25,8 @@ class Ground:
 
     facts: dict[str, str]
     not_contained: tuple[str, ...] = ()
+    untried: str = ""
+    """Why no box is started of it only to try what it holds; empty: one may be."""
 
 
 async def describe(name: BackendName) -> Ground:
@@ -33,7 +35,7 @@ async def describe(name: BackendName) -> Ground:
         return await _docker()
     if name == "bubblewrap":
         return await _bubblewrap()
-    raise SandboxError("unsupported", f"there is nothing to say of the sandbox {name!r} in this version")
+    return _modal()
 
 
 async def _docker() -> Ground:
@@ -108,3 +110,15 @@ async def _bubblewrap_version() -> str:
     process = await asyncio.create_subprocess_exec("bwrap", "--version", stdout=asyncio.subprocess.PIPE)
     said, _ = await process.communicate()
     return said.decode("utf-8", "replace").strip() or "bubblewrap"
+
+
+def _modal() -> Ground:
+    from importlib.metadata import version
+
+    from agentlab.sandboxes.modal.backend import CAVEATS
+
+    facts = {
+        "engine": f"Modal, through its client {version('modal')}",
+        "kernel": "gVisor's, on machines of the service",
+    }
+    return Ground(facts, CAVEATS, untried="starting a box there costs money")

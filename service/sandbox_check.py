@@ -9,9 +9,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
+
 from agentlab.sandboxes import BoxSpec, Finding, SandboxError, available, open_backend
 from agentlab.sandboxes.machine import describe
 from agentlab.service.sandbox_probes import LIMITS, PROBES, Row, given_in, try_in
+
+SERVICE_S = 5.0
+"""How long a service is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +46,22 @@ class Examined:
 
 async def check_sandboxes() -> list[Examined]:
     """Each back-end in turn, the stronger isolation first; one at a time, for they are timed."""
-    return [await _examine(finding) for finding in [*await available(), _modal()]]
+    return [await _examine(finding) for finding in [*await available(), await _modal()]]
 
 
-def _modal() -> Finding:
+async def _modal() -> Finding:
+    """Whether the service takes this machine's credentials."""
     try:
-        open_backend("modal")
+        backend = open_backend("modal")
+        try:
+            with anyio.fail_after(SERVICE_S):
+                await backend.check()
+        finally:
+            await backend.close()
     except SandboxError as error:
         return Finding("modal", False, str(error))
+    except TimeoutError:
+        return Finding("modal", False, f"Modal has not answered for {SERVICE_S:.0f} s; check the network and try again")
     return Finding("modal", True)
 
 
@@ -61,11 +74,12 @@ async def _examine(finding: Finding) -> Examined:
     except SandboxError as error:
         return Examined(name, False, str(error), {})
     rows: list[Row] = []
-    untried = ""
-    try:
-        await _try_all(finding, rows)
-    except SandboxError as error:
-        untried = str(error)
+    untried = ground.untried
+    if not untried:
+        try:
+            await _try_all(finding, rows)
+        except SandboxError as error:
+            untried = str(error)
     return Examined(name, True, "", ground.facts, tuple(rows), untried, ground.not_contained)
 
 
