@@ -102,6 +102,10 @@ class AgentSandbox:
     def _absolute(self, path: str) -> str:
         return posixpath.join(self.workdir, path) if path else self.workdir
 
+    @property
+    def alive(self) -> bool:
+        return self._closing is None and all(line.alive for line in self._opened())
+
     async def _line(self, user: User) -> AgentConnection:
         if self._closing is not None:
             raise SandboxError("closed", f"box {self.id} is closed")

@@ -204,6 +204,7 @@ class Pool:
     # What moves when anything has changed.
 
     def _go_on(self) -> None:
+        self._drop_lost()
         while self._queue and self._has_room(self._queue[0].kind.spec.limits):
             request = self._queue.popleft()
             self._enter(request.kind)
@@ -217,6 +218,13 @@ class Pool:
             wanted = [request.kind for request in self._admitted] + self._wanted_ahead()
             self._start_for(wanted)
             self._shed(Counter(wanted))
+
+    def _drop_lost(self) -> None:
+        """Idle boxes die too, all at once where their engine restarts: nobody is to be given one."""
+        for kind in self._kinds.values():
+            for box in [box for box in kind.idle if not box.alive]:
+                kind.idle.remove(box)
+                self._spawn(self._throw_away(box), self._retiring)
 
     def _hand_over(self, request: _Request, box: Sandbox) -> None:
         self._out[box.id] = request.kind

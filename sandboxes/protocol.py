@@ -192,6 +192,10 @@ class Sandbox(Protocol):
 
     @property
     def start_ms(self) -> float: ...
+    @property
+    def alive(self) -> bool:
+        """False once the box is known to be lost or closed. True promises nothing: a box can be lost at any moment."""
+        ...
 
     async def exec(
         self,

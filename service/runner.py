@@ -17,7 +17,7 @@ import anyio
 from agentlab.models.scripted import NopModel
 from agentlab.service.board import Board
 from agentlab.service.planner import Lane, Planner, Refusal, Route, lane_of
-from agentlab.service.trial import Prompt, Result, Setting, attempt
+from agentlab.service.trial import MEMORY_TRIES, Prompt, Result, Setting, attempt, failed_for_memory
 from agentlab.tasks.prompting import render, render_continuations, render_raw
 from agentlab.tasks.types import Sample, Task, TaskError
 from agentlab.traces.errors import StoreError
@@ -59,6 +59,23 @@ class Work:
     planned: PlannedTask
     sample: Sample
     epoch: int
+
+
+@dataclass(slots=True)
+class Tries:
+    """What a trial's attempts have come to, and how many more it may have."""
+
+    left: int
+    filled: int = 0
+    """Boxes that were killed because the trial's own programs filled their memory."""
+
+    def count(self, result: Result) -> bool:
+        """Take an attempt into account; whether its box was killed for memory and no other is to be tried."""
+        self.left -= 1
+        if result.error_kind != "oom":
+            return False
+        self.filled += 1
+        return self.filled >= MEMORY_TRIES or self.left == 0
 
 
 @dataclass(slots=True)
@@ -174,9 +191,10 @@ class Runner:
         route = self.planner.route(work.planned.task, work.sample)
         setting = self._setting(work.planned.task, route)
         first = self.attempts_made.get(work.number, 0) + 1
+        tries = Tries(self.attempts)
         for number in range(first, first + self.attempts):
-            result, recorder = await self._attempt(work, setting, route, number)
-            last = not result.retry or number == first + self.attempts - 1
+            result, recorder = await self._attempt(work, setting, route, number, tries)
+            last = not result.retry or tries.left == 0
             try:
                 await recorder.durable()
             except StoreError:
@@ -199,7 +217,7 @@ class Runner:
             self.board.say(f"stopping: {self.departures.told}; what was done is saved")
 
     async def _attempt(
-        self, work: Work, setting: Setting, route: Route | Refusal, number: int
+        self, work: Work, setting: Setting, route: Route | Refusal, number: int, tries: Tries
     ) -> tuple[Result, AttemptRecorder]:
         task, sample = work.planned.task, work.sample
         document = route.document() if isinstance(route, Route) else {}
@@ -215,6 +233,8 @@ class Runner:
         )
         try:
             result = await self._carry_out(work, setting, route, recorder)
+            if tries.count(result) and isinstance(route, Route):
+                result = failed_for_memory(setting, route, recorder, tries.filled, result.error_message)
         except BaseException:
             # Stopped in the middle: the attempt is kept and closed, and a resume tries the trial again.
             recorder.record(ErrorRaised(at=_now(), boundary="cancelled", kind="stopped", message="the run was stopped"))

@@ -34,7 +34,7 @@ from agentlab.tasks.types import (
     Terms,
     Work,
 )
-from agentlab.traces.events import ErrorRaised, Flag, Outcome, Recorder, Scored
+from agentlab.traces.events import ErrorRaised, Flag, LimitReached, Outcome, Recorder, Scored
 
 if TYPE_CHECKING:
     from agentlab.models.protocol import Model, Sampling
@@ -121,6 +121,30 @@ async def attempt(
     purpose: Purpose = "scorer" if route.agent.where == "direct" else "agent"
     lease = Lease(pool, route.spec, sample.files, recorder, purpose)
     return await _Attempt(setting, route, sample, prompt, model, recorder, epoch, lease).carry_out_in_box(lease)
+
+
+MEMORY_TRIES = 2
+"""Boxes that one trial may fill until they are killed for it, before that counts as its own failure."""
+
+
+def failed_for_memory(setting: Setting, route: Route, recorder: Recorder, tries: int, message: str) -> Result:
+    """A trial that filled the memory of every box that it was given has failed: score 0, with a flag that says why.
+
+    All memory of a box is its programs' own. Left out of the score, as a failure of the place is, such a trial would
+    show a way out of every task that is too hard.
+    """
+    flags: tuple[Flag, ...] = ("memory_limit",)
+    now = time.time()
+    limit = float(route.spec.limits.memory_mb) if route.spec is not None else 0.0
+    recorder.record(LimitReached(at=now, limit="memory_limit", value=limit))
+    told = f"nothing to grade: killed for memory in each of {tries} boxes; the last time {message}"
+    scorers = setting.task.scorers
+    for scorer in scorers:
+        scored = Scored(
+            at=now, scorer=scorer.name, version=scorer.version, value=0.0, explanation=told[:4096], flags=flags
+        )
+        recorder.record(scored)
+    return Result("scored", 0.0, {scorer.name: 0.0 for scorer in scorers[1:]}, flags)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,9 @@ SCHEMA_VERSION = 1
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 Outcome: TypeAlias = Literal["scored", "model", "sandbox", "task", "verifier", "cancelled"]
-Flag: TypeAlias = Literal["empty", "truncated", "unparsable", "turn_limit", "token_limit", "time_limit", "cost_limit"]
+Flag: TypeAlias = Literal[
+    "empty", "truncated", "unparsable", "turn_limit", "token_limit", "time_limit", "cost_limit", "memory_limit"
+]
 StopReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "unknown"]
 
 OUTCOMES: tuple[Outcome, ...] = ("scored", "model", "sandbox", "task", "verifier", "cancelled")
@@ -28,6 +30,7 @@ FLAGS: tuple[Flag, ...] = (
     "token_limit",
     "time_limit",
     "cost_limit",
+    "memory_limit",
 )
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from own_engine import OwnEngine, own_engine
 
 from agentlab.sandboxes import Backend, BoxSpec, Sandbox, SandboxError, connection, open_backend
 from agentlab.sandboxes import box as boxes
@@ -16,8 +17,7 @@ from agentlab.sandboxes.docker import engine as engines
 from agentlab.sandboxes.docker.endpoint import current
 from agentlab.sandboxes.docker.engine import Engine
 
-from .conftest import SMALL
-from .engines import OwnEngine, own_engine
+from .conftest import SMALL, usable
 
 OWNERLESS = """
 import os, socket, time
@@ -60,6 +60,14 @@ async def backend_of_own(own: OwnEngine) -> AsyncIterator[Backend]:
     await backend.close()
 
 
+@pytest.fixture(params=("docker", "bubblewrap"))
+async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
+    """Those whose boxes have their keeper on this machine."""
+    found = await usable(request.param)
+    yield found
+    await found.close()
+
+
 async def failure(attempt: object) -> SandboxError:
     with pytest.raises(SandboxError) as raised:
         await attempt  # type: ignore[misc]
@@ -79,8 +87,6 @@ async def first_pid(box: Sandbox) -> int:
 
 
 async def test_a_box_that_its_own_program_ended_ran_out_of_memory(box: Sandbox) -> None:
-    if box.backend == "modal":
-        pytest.skip("there the keeper of a box is not in it")
     if box.backend == "bubblewrap" and os.geteuid() != 0:
         pytest.skip("memory is not counted for the box as a whole")
     error = await failure(box.exec(["python3", "-c", OWNERLESS], timeout=30))
@@ -93,8 +99,6 @@ async def test_a_box_that_its_own_program_ended_ran_out_of_memory(box: Sandbox) 
 
 async def test_a_box_that_was_killed_did_not_run_out_of_memory(box: Sandbox) -> None:
     """Although a program of it did, a moment before."""
-    if box.backend == "modal":
-        pytest.skip("there the keeper of a box is not in it")
     eaten = await box.exec(["python3", "-c", "x = bytearray(1 << 20)\nwhile True: x += bytes(x)"])
     assert not eaten.ok
     pid = await first_pid(box)
@@ -110,8 +114,6 @@ async def test_a_box_that_was_killed_did_not_run_out_of_memory(box: Sandbox) -> 
 
 
 async def test_a_silent_agent_is_given_up(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    if box.backend == "modal":
-        pytest.skip("there the keeper of a box is not on this machine")
     async with box.stream(["cat"], timeout=600) as stream:
         await stream.send(b"x")
         assert await anext(aiter(stream)) == ("stdout", b"x")
@@ -141,12 +143,14 @@ async def test_an_engine_that_restarts_costs_the_box_and_not_the_next(
     own: OwnEngine, backend_of_own: Backend, how: signal.Signals
 ) -> None:
     box = await backend_of_own.create(SMALL)
+    assert box.alive
     running = asyncio.create_task(box.exec(["sleep", "60"]))
     assert (await box.exec(["true"])).ok
     await asyncio.to_thread(own.end, how)
     error = await failure(running)
     assert error.kind == "lost"
     assert "new box" in str(error)
+    assert not box.alive
     asked = asyncio.create_task(backend_of_own.create(SMALL))
     await box.close()
     await asyncio.to_thread(own.start)
