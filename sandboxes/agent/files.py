@@ -16,7 +16,8 @@ from collections.abc import Iterator
 
 FAILED = 3
 CHUNK = 1 << 16
-DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+ENTRY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+"""How whatever lies there is opened: never a link, and without waiting, as for a pipe that nobody writes."""
 
 
 def report(error: BaseException) -> None:
@@ -45,26 +46,39 @@ def parts_of(path: str) -> list[str]:
     return [part for part in path.split("/") if part not in ("", ".")]
 
 
+def open_directory(name: str, *, dir_fd: int | None = None, follow: bool = False) -> int:
+    """Open a directory, and a link to one only with `follow`.
+
+    Looked at once it is open: gVisor follows links where a directory is asked for, whatever O_NOFOLLOW says.
+    """
+    if follow:
+        return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=dir_fd)
+    fd = os.open(name, ENTRY, dir_fd=dir_fd)
+    if not stat.S_ISDIR(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise NotADirectoryError(errno.ENOTDIR, "not a directory", name)
+    return fd
+
+
 @contextlib.contextmanager
 def open_parent(path: str, *, make: bool, follow: bool) -> Iterator[tuple[int, str]]:
     """The open directory that holds `path`, and the last name. `follow` allows links on the way."""
     parts = parts_of(path)
     if not parts or parts[-1] == "..":
         raise IsADirectoryError(errno.EISDIR, "is a directory", path)
-    flags = DIRECTORY & ~os.O_NOFOLLOW if follow else DIRECTORY
-    here = os.open("/", DIRECTORY)
+    here = open_directory("/")
     try:
         for part in parts[:-1]:
             if part == ".." and not follow:
                 raise PermissionError(errno.EPERM, "'..' is not allowed here", path)
             try:
-                inside = os.open(part, flags, dir_fd=here)
+                inside = open_directory(part, dir_fd=here, follow=follow)
             except FileNotFoundError:
                 if not make:
                     raise
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(part, 0o755, dir_fd=here)
-                inside = os.open(part, flags, dir_fd=here)
+                inside = open_directory(part, dir_fd=here, follow=follow)
             except OSError as error:
                 if error.errno == errno.ELOOP:
                     raise PermissionError(errno.EPERM, "a link is on the way", path) from error
@@ -80,8 +94,7 @@ def read(path: str, max_bytes: int, follow: bool) -> None:
     """Copy a regular file to descriptor 1."""
     with open_parent(path, make=False, follow=follow) as (folder, name):
         try:
-            # O_NONBLOCK: opening a pipe that nobody writes would hang for ever.
-            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=folder)
+            fd = os.open(name, ENTRY, dir_fd=folder)
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENXIO):
                 raise ValueError(f"{path} is not a regular file") from error
@@ -157,7 +170,7 @@ def remove(path: str, follow: bool) -> None:
         if not stat.S_ISDIR(status.st_mode):
             os.unlink(name, dir_fd=folder)
             return
-        here = os.open(name, DIRECTORY, dir_fd=folder)
+        here = open_directory(name, dir_fd=folder)
         try:
             empty_open(here)
         finally:
@@ -169,7 +182,7 @@ def empty(path: str) -> None:
     """Remove everything under a directory, however deep, with a fixed number of descriptors: directories found on
     the way are first moved up to the top. What cannot be removed with the present rights is left for another try.
     """
-    top = os.open(path, DIRECTORY)
+    top = open_directory(path)
     try:
         empty_open(top)
     finally:
@@ -194,7 +207,7 @@ def _remove(top: int, name: str) -> None:
     if not _is_directory(top, name):
         os.unlink(name, dir_fd=top)
         return
-    fd = os.open(name, DIRECTORY, dir_fd=top)
+    fd = open_directory(name, dir_fd=top)
     try:
         for inner in os.listdir(fd):
             if _is_directory(fd, inner):

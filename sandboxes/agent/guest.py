@@ -13,7 +13,10 @@ import signal
 import struct
 from typing import TYPE_CHECKING, Any
 
+from agentlab.sandboxes.agent.processes import read_text
+
 KEPT = "AGENTLAB_BOX"
+PIDS_LIMITS = ("/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max")
 SUBREAPER, NO_NEW_PRIVILEGES, SECCOMP, FILTER = 36, 38, 22, 2
 
 if TYPE_CHECKING:
@@ -45,7 +48,9 @@ def settle(settings: Settings) -> None:
         if libc.prctl(option, *arguments) != 0:
             raise OSError(ctypes.get_errno(), f"the box refuses prctl({option})")
 
-    prctl(SUBREAPER, 1)
+    # Orphans then come to the agent as they do to a first process; where this is not known, the first one takes them.
+    with contextlib.suppress(OSError):
+        prctl(SUBREAPER, 1)
     prctl(NO_NEW_PRIVILEGES, 1)
     program = bytes.fromhex(settings["filter"])
     if program:
@@ -53,6 +58,13 @@ def settle(settings: Settings) -> None:
         packed = struct.pack("@HP", len(program) // 8, ctypes.addressof(instructions))
         held = ctypes.create_string_buffer(packed, len(packed))
         prctl(SECCOMP, FILTER, ctypes.addressof(held))
+
+
+def counts_processes() -> bool:
+    """Whether a control group holds the number of the box's processes. A resource limit counts what its user has in
+    the whole kernel, which other boxes may share.
+    """
+    return any(read_text(path).strip().isdigit() for path in PIDS_LIMITS)
 
 
 def leave() -> None:

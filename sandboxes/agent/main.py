@@ -193,7 +193,9 @@ class Agent:
         if self._users.single:
             _hide_from_same_uid()
         self._places = cleaning.survey(config["places"])
-        self._rlimits = config["rlimits"]
+        self._rlimits = dict(config["rlimits"])
+        if self._guest and guest.counts_processes():
+            del self._rlimits["RLIMIT_NPROC"]
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(KEPT_PREFIXES)}
         self._env = {key: value for key, value in inherited.items() if key not in KEPT_FROM_KEEPER}
         self._env.setdefault("PATH", PATH)
@@ -258,7 +260,7 @@ class Agent:
 
         def open_as_user(place: str) -> int:
             with cleaning.acting_as(uid, self._users.single):
-                return os.open(place, files.DIRECTORY)
+                return files.open_directory(place)
 
         if not self._users.single:
             os.setgroups([processes.FIRST_GROUP + number % processes.GROUPS])

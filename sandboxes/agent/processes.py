@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MARK = "AGENTLAB_COMMAND"
 FIRST_GROUP = 20_000
 GROUPS = 40_000
+NOBODYS = 64_999
+"""An id that no image has."""
+ROUNDS = 20
 OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 
 
@@ -111,12 +114,13 @@ def all_pids() -> list[int]:
 
 
 def everyone() -> list[int]:
-    """Every process that is here for a command, zombies included: all but the agent, and in a box that another
-    process keeps all that bear the mark of some command.
+    """Every process that is here for a command. All but the agent, zombies included, which are its own to reap; in a
+    box that another process keeps, all living ones that bear the mark of some command.
     """
     if os.getpid() == 1:
         return all_pids()
-    return [pid for pid in all_pids() if any(FIRST_GROUP <= group < FIRST_GROUP + GROUPS for group in _groups(pid))]
+    marks = range(FIRST_GROUP, FIRST_GROUP + GROUPS)
+    return [p.pid for p in processes() if p.state != "Z" and any(group in marks for group in _groups(p.pid))]
 
 
 def processes() -> Iterator[Process]:
@@ -229,7 +233,7 @@ def take_exits() -> dict[int, int]:
 
 
 def _signal_everyone(users: Users) -> None:
-    """Kill everyone at once. One kill(-1) is atomic, so a fork bomb cannot outrun it."""
+    """Kill everyone at once. One kill(-1) of a first process is atomic, so a fork bomb cannot outrun it."""
     if os.getpid() == 1:
         _signal(-1)
         return
@@ -241,7 +245,12 @@ def _signal_everyone(users: Users) -> None:
 
 
 def _signal_all_of(uid: int) -> None:
-    """Kill all processes of one user and nobody else's: a kill(-1) with the rights of that user."""
+    """Kill all processes of one user and nobody else's: by a child with the rights of that user, and with ids of
+    nobody's beside them, so that it cannot be signalled in turn.
+
+    They are stopped first: what is stopped neither forks nor makes room for forks. Not every kernel (gVisor's) reaches
+    all at once, and a few rounds reach those that came into being during the last one.
+    """
     try:
         pid = os.fork()
     except OSError:
@@ -252,10 +261,12 @@ def _signal_all_of(uid: int) -> None:
         return
     try:
         os.setgroups([])
-        os.setresgid(uid, uid, uid)
-        os.setresuid(uid, uid, uid)
-        if uid != 0 and os.getresuid() == (uid, uid, uid):
-            os.kill(-1, signal.SIGKILL)
+        os.setresuid(NOBODYS, uid, NOBODYS)
+        if uid != 0 and os.getresuid() == (NOBODYS, uid, NOBODYS):
+            # Until nobody is left, at the latest.
+            with contextlib.suppress(ProcessLookupError):
+                for number in (*[signal.SIGSTOP] * ROUNDS, signal.SIGKILL):
+                    os.kill(-1, number)
     finally:
         os._exit(0)
 

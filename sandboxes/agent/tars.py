@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
-from agentlab.sandboxes.agent.files import CHUNK, DIRECTORY, open_parent, parts_of, write_all
+from agentlab.sandboxes.agent.files import CHUNK, ENTRY, open_directory, open_parent, parts_of, write_all
 
 MAX_MEMBERS = 100_000
 MAX_DEPTH = 200
@@ -110,13 +110,10 @@ def _member(tarfile: Any, folder: int, name: str, full: str, device: int, owner:
             info.type, info.linkname = tarfile.SYMTYPE, os.readlink(name, dir_fd=folder)
             return info, -1
         if stat.S_ISDIR(status.st_mode):
-            fd = _open_anyway(name, DIRECTORY, folder, status.st_mode)
             info.type = tarfile.DIRTYPE
-        elif stat.S_ISREG(status.st_mode):
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            fd = _open_anyway(name, flags, folder, status.st_mode)
-        else:
+        elif not stat.S_ISREG(status.st_mode):
             return None, -1
+        fd = _open_anyway(name, folder, status.st_mode)
     except FileNotFoundError:
         return None, -1
     opened = os.fstat(fd)
@@ -128,15 +125,15 @@ def _member(tarfile: Any, folder: int, name: str, full: str, device: int, owner:
     return info, fd
 
 
-def _open_anyway(name: str, flags: int, folder: int, mode: int) -> int:
+def _open_anyway(name: str, folder: int, mode: int) -> int:
     """Open for reading what its owner closed to itself, where the agent has no more rights than the owner. The mode is
     put back by whoever closes the descriptor.
     """
     try:
-        return os.open(name, flags, dir_fd=folder)
+        return os.open(name, ENTRY, dir_fd=folder)
     except PermissionError:
         os.chmod(name, stat.S_IMODE(mode) | 0o500, dir_fd=folder)
-        return os.open(name, flags, dir_fd=folder)
+        return os.open(name, ENTRY, dir_fd=folder)
 
 
 def _close(fd: int, mode: int) -> None:
@@ -170,7 +167,7 @@ def restore(path: str, links_may_leave: bool, max_bytes: int) -> None:
             raise ValueError(f"the archive cannot be read: {error}") from error
     for folder, mode in sorted(modes.items(), reverse=True):
         with open_parent(folder, make=False, follow=False) as (parent, name):
-            fd = os.open(name, DIRECTORY, dir_fd=parent)
+            fd = open_directory(name, dir_fd=parent)
             os.fchmod(fd, mode)
             os.close(fd)
 
