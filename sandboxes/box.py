@@ -9,7 +9,7 @@ import posixpath
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -29,6 +29,10 @@ from agentlab.sandboxes.protocol import (
     Shell,
     User,
 )
+from agentlab.traces.events import NetworkAccess
+
+if TYPE_CHECKING:
+    from agentlab.sandboxes.egress.way import Egress
 
 UIDS = {"task": 1000, "grader": 1001}
 HOMES = {"task": "/tmp", "grader": GRADE}  # noqa: S108 - a path in the box, not on this machine
@@ -64,11 +68,13 @@ class AgentSandbox:
         connect: Connect,
         opened: Callable[[], list[AgentConnection]],
         remove: Callable[[], Awaitable[None]],
+        egress: Egress | None = None,
     ) -> None:
         self._placing = placing
         self._connect = connect
         self._opened = opened
         self._remove = remove
+        self._egress = egress
         self._closing: asyncio.Task[None] | None = None
 
     @property
@@ -241,6 +247,9 @@ class AgentSandbox:
                 raise SandboxError(
                     "lost", f"box {self.id}: {left} processes could not be killed; the box cannot be graded"
                 )
+        if self._egress is not None:
+            # What an agent has used up must not be missing to its grader.
+            self._egress.renew()
 
     async def reset(self) -> bool:
         # A box whose agent cannot even answer is not clean: the caller throws it away and takes another.
@@ -248,7 +257,17 @@ class AgentSandbox:
             replies = [await line.ask("reset", patience_s=60.0) for line in await self._every_line()]
         except SandboxError:
             return False
+        if self._egress is not None:
+            await self._egress.start_over()
         return all(reply.value.get("clean") is True for reply in replies)
+
+    def report_network(self, record: Callable[[NetworkAccess], None]) -> None:
+        if self._egress is not None:
+            self._egress.report_to(record)
+
+    async def shut_network(self) -> None:
+        if self._egress is not None:
+            await self._egress.shut()
 
     async def cdp_endpoint(self) -> str:
         raise SandboxError("unsupported", f"the image {self.image} has no browser")
@@ -260,7 +279,11 @@ class AgentSandbox:
         await asyncio.shield(self._closing)
 
     async def _do_close(self) -> None:
-        await self._remove()
+        try:
+            if self._egress is not None:
+                await self._egress.close()
+        finally:
+            await self._remove()
 
 
 class AgentStream:

@@ -49,7 +49,7 @@ class Reply(msgspec.Struct, frozen=True):
     """A header from the agent. Strictly typed and flat, so that it cannot be deep or surprising."""
 
     id: int
-    t: Literal["out", "err", "end", "ok", "fail", "more"]
+    t: Literal["out", "err", "end", "ok", "fail", "more", "net"]
     code: int = 0
     timed_out: bool = False
     oom: bool = False
@@ -185,6 +185,16 @@ class AgentConnection:
                 return
             exchange.under_way += 1
             await self._post({"id": exchange.id, "op": "data", "last": last and index == len(pieces) - 1}, piece)
+
+    async def tell(self, exchange: Exchange, op: str, payload: bytes = b"", **fields: Any) -> None:
+        """Send something more that belongs to a request. Raises SandboxError."""
+        await self._post({"id": exchange.id, "op": op, **fields}, payload)
+
+    def distrust(self, what: str) -> SandboxError:
+        """The agent keeps no rule: nothing else that it says can be believed."""
+        error = SandboxError("protocol", f"the agent of box {self._box} {what}; the box is given up")
+        self._break(error)
+        return error
 
     def finish(self, exchange: Exchange) -> None:
         self._exchanges.pop(exchange.id, None)

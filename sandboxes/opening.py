@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from agentlab.sandboxes.protocol import Backend, SandboxError
+
+if TYPE_CHECKING:
+    from agentlab.sandboxes.egress import Outside
 
 BackendName: TypeAlias = Literal["docker", "bubblewrap", "modal"]
 
 
-def open_backend(name: BackendName, *, run_id: str = "") -> Backend:
-    """The back-end of that name; nothing is contacted yet. Raises SandboxError("unsupported")."""
+def open_backend(name: BackendName, *, run_id: str = "", outside: Outside | None = None) -> Backend:
+    """The back-end of that name; nothing is contacted yet. `outside` is how boxes with a network reach the world,
+    None the strict way. Raises SandboxError("unsupported").
+    """
     if name == "docker":
         from agentlab.sandboxes.docker import DockerBackend
 
-        return DockerBackend(run_id)
+        return DockerBackend(run_id, outside)
     if name == "bubblewrap":
         from agentlab.sandboxes.bubblewrap import BubblewrapBackend
 
-        return BubblewrapBackend(run_id)
+        return BubblewrapBackend(run_id, outside)
     if name == "modal":
         from agentlab.sandboxes.modal import ModalBackend
 
-        return ModalBackend(run_id)
+        return ModalBackend(run_id, outside)
     raise SandboxError("unsupported", f"there is no sandbox {name!r}; choose docker, bubblewrap or modal")
 
 

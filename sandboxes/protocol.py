@@ -11,10 +11,12 @@ the profile `writable` both are whoever the spec says, root too, and nothing par
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
+
+from agentlab.traces.events import NetworkAccess
 
 Capability: TypeAlias = Literal["shell", "python", "browser", "network", "gpu"]
 User: TypeAlias = Literal["task", "grader"]
@@ -57,6 +59,8 @@ class Limits:
     shm_mb: int = 16
     grade_mb: int = 16
     inodes: int = 50_000
+    network_mb: int = 1024
+    """What a box with a network may send and receive together, and its grader again."""
     storage_mb: int = 10_240
     """What the writable layer of a box with that profile may grow by: nothing else bounds it."""
 
@@ -293,6 +297,14 @@ class Sandbox(Protocol):
         """Kill everything, empty every writable place; True when verified to be as new, False when it must be thrown
         away, as after a kill for memory.
         """
+        ...
+
+    def report_network(self, record: Callable[[NetworkAccess], None]) -> None:
+        """Tell `record` of every connection that the box asks for, those before this call included."""
+        ...
+
+    async def shut_network(self) -> None:
+        """Let nothing out of the box any more, and have every open connection told of. `reset` opens it again."""
         ...
 
     async def cdp_endpoint(self) -> str:

@@ -206,6 +206,25 @@ class SandboxEnd(_Event, frozen=True, tag="sandbox_end"):
     """What its user waited for it after `SandboxStart`, the model having answered: for the sample's files."""
 
 
+class NetworkAccess(_Event, frozen=True, tag="network"):
+    """A connection that something in a box asked for: `opened` and by now ended, `refused`, or `failed` outside."""
+
+    box: str
+    verdict: Literal["opened", "refused", "failed"]
+    host: str = ""
+    """As it was asked for; empty where nothing that can be read was asked for."""
+    port: int = 0
+    """0 where `host` is no name of a host."""
+    reason: str = ""
+    """Why it was refused or cut, as a short stable word; empty where both sides were done."""
+    message: str = ""
+    address: str = ""
+    """What the host's name was resolved to, where a connection was opened."""
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    duration_ms: float = 0.0
+
+
 class Artifact(_Event, frozen=True, tag="artifact"):
     """A file that was kept: a screenshot, a workspace snapshot, a log."""
 
@@ -260,6 +279,7 @@ Event: TypeAlias = (
     | SandboxStart
     | SandboxExec
     | SandboxEnd
+    | NetworkAccess
     | Artifact
     | LimitReached
     | Scored

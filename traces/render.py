@@ -22,6 +22,7 @@ from agentlab.traces.events import (
     Message,
     ModelCall,
     ModelRetry,
+    NetworkAccess,
     Note,
     SandboxEnd,
     SandboxExec,
@@ -302,6 +303,16 @@ def _sandbox_end(event: SandboxEnd, body: _Body) -> str:
     return f"box {event.box[:32]} given back after {_duration(event.seconds * 1000)}"
 
 
+def _network(event: NetworkAccess, body: _Body) -> str:
+    body.add("why", event.message)
+    where = f"{event.host}:{event.port}" if event.port else event.host or "a connection"
+    if event.verdict != "opened":
+        return f"network {where} {event.verdict}: {event.reason}"
+    moved = f"{event.sent_bytes} bytes out, {event.received_bytes} in"
+    cut = f", cut: {event.reason}" if event.reason else ""
+    return f"network {where} opened ({event.address}): {moved}, {_duration(event.duration_ms)}{cut}"
+
+
 def _scored(event: Scored, body: _Body) -> str:
     body.add("answer", event.answer)
     body.add("target", event.target)
@@ -346,6 +357,7 @@ _DESCRIBE: dict[type, Callable[[Any, _Body], str]] = {
     SandboxStart: _sandbox_start,
     SandboxExec: _sandbox_exec,
     SandboxEnd: _sandbox_end,
+    NetworkAccess: _network,
     Artifact: _artifact,
     LimitReached: _limit,
     Scored: _scored,

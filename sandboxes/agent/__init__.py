@@ -44,13 +44,14 @@ MODULES = ("wire", "processes", "files", "tars", "cleaning", "commands", "guest"
 
 
 @cache
-def bundle(*, root: bool = False) -> bytes:
+def bundle(*, root: bool = False, network: bool = False) -> bytes:
     """The agent's modules as `LOADER` expects them: compiled, for a box with the same Python (15 ms less at the
-    start of every box), and as text for any other. `root`: for a box whose users may be root.
+    start of every box), and as text for any other. `root`: for a box whose users may be root; `network`: for one that
+    has a way out.
     """
     package = "agentlab.sandboxes.agent"
     folder = resources.files(package)
-    names = (*MODULES, "rooted", "main") if root else (*MODULES, "main")
+    names = (*MODULES, *(["rooted"] if root else []), *(["relay"] if network else []), "main")
     texts = [(name, "") for name in ("agentlab", "agentlab.sandboxes", package)]
     texts += [(f"{package}.{name}", folder.joinpath(f"{name}.py").read_text(encoding="utf-8")) for name in names]
     ready = marshal.dumps([(name, compile(text, name, "exec", dont_inherit=True)) for name, text in texts])

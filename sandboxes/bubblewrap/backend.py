@@ -15,14 +15,13 @@ import shutil
 import signal
 import time
 import uuid
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agentlab.sandboxes import agent, images
+from agentlab.sandboxes import agent, egress, images
 from agentlab.sandboxes.box import HOMES, UIDS, AgentSandbox, Placing
 from agentlab.sandboxes.bubblewrap import cgroup
-from agentlab.sandboxes.bubblewrap.command import TMP, Invocation, invocation
+from agentlab.sandboxes.bubblewrap.command import TMP, Invocation, host_uid, invocation
 from agentlab.sandboxes.connection import AgentConnection
 from agentlab.sandboxes.keeping import OpenBoxes
 from agentlab.sandboxes.protocol import (
@@ -36,6 +35,10 @@ from agentlab.sandboxes.protocol import (
     User,
     out_of_memory,
 )
+
+if TYPE_CHECKING:
+    from agentlab.sandboxes.egress import Outside
+    from agentlab.sandboxes.egress.way import Egress
 
 START_S = 30.0
 END_S = 2.0
@@ -94,8 +97,9 @@ class ProcessLine:
 class Place:
     """The one or two bubblewrap processes of a box."""
 
-    def __init__(self, name: str, spec: BoxSpec, root: Path | None) -> None:
+    def __init__(self, name: str, spec: BoxSpec, root: Path | None, way: Egress | None = None) -> None:
         self._name = name
+        self._way = way
         self._spec = spec
         self._root = root
         self._lines: dict[User, AgentConnection] = {}
@@ -116,7 +120,10 @@ class Place:
         group = cgroup.create(name, self._spec.limits)
         if group is not None:
             self._groups.append(group)
-        process = await _spawn(invocation(user, self._spec.limits, self._root, group))
+        uid, way = host_uid(), self._way
+        # A socket for each agent: two users of this machine are to share none.
+        shown = await way.listen(uid) if way is not None else None
+        process = await _spawn(invocation(user, self._spec.limits, self._root, group, uid, shown))
         line = ProcessLine(process)
 
         async def autopsy() -> SandboxError | None:
@@ -126,11 +133,14 @@ class Place:
 
         connection = AgentConnection(line, name, autopsy)
         try:
-            await line.send(agent.bundle())
+            await line.send(agent.bundle(network=way is not None))
             config = _agent_config(self._spec, user, limited=group is not None)
+            config["egress"] = way.agent_config(shown) if way is not None else {}
             hello = await connection.ask("hello", patience_s=START_S, config=config)
             if hello.value.get("pid") != 1:
                 raise SandboxError("start", f"the agent of box {name} is not its first process")
+            if way is not None:
+                await way.follow(hello, connection)
         except BaseException as cause:
             await asyncio.shield(connection.close())
             if isinstance(cause, OSError) or (isinstance(cause, SandboxError) and cause.kind == "lost"):
@@ -155,12 +165,13 @@ class BubblewrapBackend:
     local = True
     starts_at_once = 4
 
-    def __init__(self, run_id: str = "") -> None:
+    def __init__(self, run_id: str = "", outside: Outside | None = None) -> None:
         self._run_id = run_id
+        self._outside = outside
         self._boxes = OpenBoxes()
 
     def offers(self, image: str) -> frozenset[Capability]:
-        return frozenset({"shell", "python"}) if images.is_built_in(image) else frozenset()
+        return frozenset({"shell", "python", "network"}) if images.is_built_in(image) else frozenset()
 
     async def check(self) -> None:
         if shutil.which("bwrap") is None:
@@ -169,6 +180,7 @@ class BubblewrapBackend:
             raise SandboxError(
                 "unavailable", "setpriv is not installed, which bubblewrap boxes of root need: util-linux"
             )
+        egress.sweep()
         try:
             place = Place(f"agentlab-check-{uuid.uuid4().hex[:8]}", BoxSpec(), None)
             try:
@@ -192,8 +204,6 @@ class BubblewrapBackend:
         raise SandboxError("unsupported", f"bubblewrap builds no images ({image}); use --sandbox docker")
 
     async def create(self, spec: BoxSpec) -> AgentSandbox:
-        if spec.network:
-            raise SandboxError("unsupported", "bubblewrap boxes have no network in this version")
         if spec.profile != "hardened":
             raise SandboxError("unsupported", "the task asks for a writable system as root, which needs Docker")
         try:
@@ -204,8 +214,12 @@ class BubblewrapBackend:
 
     async def _make(self, spec: BoxSpec, root: Path | None) -> AgentSandbox:
         name = f"agentlab-{uuid.uuid4().hex[:12]}"
+        async with egress.way_for(name, spec, self._outside) as way:
+            return await self._make_box(name, spec, root, way)
+
+    async def _make_box(self, name: str, spec: BoxSpec, root: Path | None, way: Egress | None) -> AgentSandbox:
         started = time.perf_counter()
-        place = Place(name, spec, root)
+        place = Place(name, spec, root, way)
         try:
             await place.connect("task")
         except BaseException:
@@ -218,7 +232,7 @@ class BubblewrapBackend:
 
         milliseconds = (time.perf_counter() - started) * 1000
         placing = Placing(name, self.name, self.isolation, spec.image, self.offers(spec.image), milliseconds)
-        box = AgentSandbox(placing, place.connect, place.opened, remove)
+        box = AgentSandbox(placing, place.connect, place.opened, remove, way)
         return box
 
     async def close(self) -> None:
@@ -238,7 +252,7 @@ async def _spawn(start: Invocation) -> asyncio.subprocess.Process:
             os.close(fd)
 
 
-def _agent_config(spec: BoxSpec, user: User, *, limited: bool) -> Mapping[str, Any]:
+def _agent_config(spec: BoxSpec, user: User, *, limited: bool) -> dict[str, Any]:
     rlimits = {"RLIMIT_CORE": 0}
     if not limited:
         rlimits |= {"RLIMIT_AS": spec.limits.memory_mb << 20, "RLIMIT_NPROC": spec.limits.pids}
@@ -249,7 +263,7 @@ def _agent_config(spec: BoxSpec, user: User, *, limited: bool) -> Mapping[str, A
         "homes": HOMES,
         "places": places,
         "rlimits": rlimits,
-        "env": dict(spec.env),
+        "env": {**egress.environment(spec), **spec.env},
     }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from agentlab.sandboxes import agent, seccomp
 from agentlab.sandboxes.box import UIDS
 from agentlab.sandboxes.bubblewrap.cgroup import Cgroup
+from agentlab.sandboxes.egress import SOCKET_DIR
 from agentlab.sandboxes.protocol import GRADE, WORKSPACE, Limits, User
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -39,8 +40,22 @@ class Invocation:
     descriptors: tuple[int, ...]
 
 
-def invocation(user: User, limits: Limits, root: Path | None, cgroup: Cgroup | None) -> Invocation:
-    """The box of one user. `root` is an unpacked image; None shows the host's own /usr, read-only."""
+def host_uid() -> int | None:
+    """Who a box is to be on this machine: as root one of those whom nobody is, else this process's own user (None)."""
+    return random.choice(UNPRIVILEGED) if os.geteuid() == 0 else None
+
+
+def invocation(
+    user: User,
+    limits: Limits,
+    root: Path | None,
+    cgroup: Cgroup | None,
+    uid: int | None,
+    shown: Path | None = None,
+) -> Invocation:
+    """The box of one user, run by the `host_uid`. `root` is an unpacked image; None shows the host's own /usr,
+    read-only. `shown` is a directory with the socket of its way out.
+    """
     descriptors = []
     argv = ["bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--as-pid-1"]
     argv += ["--new-session", "--hostname", "box", "--uid", str(UIDS[user]), "--gid", str(UIDS[user]), "--clearenv"]
@@ -59,9 +74,11 @@ def invocation(user: User, limits: Limits, root: Path | None, cgroup: Cgroup | N
     argv += _tmpfs(GRADE, limits.grade_mb, "0700") if user == "grader" else _shut(GRADE)
     if cgroup is not None:
         argv += ["--ro-bind", str(cgroup.counter), cgroup.shown_at]
+    if shown is not None:
+        argv += ["--ro-bind", str(shown), SOCKET_DIR]
     # What bubblewrap makes itself (/ and /dev) are tmpfs without a size: closed, so that they cannot fill the memory.
     argv += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/", "--", "python3", *agent.PYTHON_FLAGS]
-    return Invocation(_lowered(argv, cgroup), tuple(descriptors))
+    return Invocation(_lowered(argv, cgroup, uid), tuple(descriptors))
 
 
 def _in_memory(data: bytes) -> int:
@@ -100,14 +117,13 @@ def _shut(path: str) -> list[str]:
     return ["--perms", "0000", "--dir", path]
 
 
-def _lowered(argv: list[str], cgroup: Cgroup | None) -> list[str]:
+def _lowered(argv: list[str], cgroup: Cgroup | None, uid: int | None) -> list[str]:
     """As root: enter the control groups, then become nobody in particular, then start.
 
     bubblewrap started by root could write to /proc/sys from inside.
     """
-    if os.geteuid() != 0:
+    if uid is None:
         return argv
-    uid = str(random.choice(UNPRIVILEGED))
     entrances = cgroup.entrances() if cgroup else []
     script = 'n=$1; shift; while [ "$n" -gt 0 ]; do echo $$ >"$1" || exit 126; shift; n=$((n - 1)); done; exec "$@"'
     lower = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--inh-caps=-all", "--"]

@@ -7,9 +7,10 @@ import time
 import uuid
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from agentlab.sandboxes import agent, images, ownership, seccomp
+from agentlab.sandboxes import agent, egress, images, ownership, seccomp
 from agentlab.sandboxes.box import HOMES, UIDS, AgentSandbox, Placing
 from agentlab.sandboxes.connection import AgentConnection
 from agentlab.sandboxes.docker import build, foreign
@@ -20,6 +21,10 @@ from agentlab.sandboxes.docker.pristine import EngineView, Pristine
 from agentlab.sandboxes.docker.writable import DiskWatch, WritableSandbox, open_up
 from agentlab.sandboxes.keeping import OpenBoxes
 from agentlab.sandboxes.protocol import GRADE, WORKSPACE, BoxSpec, Capability, ImageBuild, SandboxError, Say, User
+
+if TYPE_CHECKING:
+    from agentlab.sandboxes.egress import Outside
+    from agentlab.sandboxes.egress.way import Egress
 
 START_S = 30.0
 RESTARTS = 3
@@ -38,9 +43,10 @@ class DockerBackend:
     isolation = "docker"
     starts_at_once = 4
 
-    def __init__(self, run_id: str = "") -> None:
+    def __init__(self, run_id: str = "", outside: Outside | None = None) -> None:
         self._engine = Engine(current())
         self._run_id = run_id
+        self._outside = outside
         self._boxes = OpenBoxes()
         self._unremoved: set[str] = set()
         self._image_users: dict[str, str] = {}
@@ -54,7 +60,7 @@ class DockerBackend:
 
     def offers(self, image: str) -> frozenset[Capability]:
         """Every image is taken to have a shell and Python; one that has not is refused when a box of it starts."""
-        return frozenset({"shell", "python"})
+        return frozenset({"shell", "python", "network"})
 
     async def check(self) -> None:
         try:
@@ -67,6 +73,7 @@ class DockerBackend:
 
     async def sweep(self) -> list[str]:
         """Remove boxes whose owner is dead; the names of those removed. Boxes of other machines are left alone."""
+        egress.sweep()
         filters = json.dumps({"label": [ownership.PID_LABEL]})
         found = await self._engine.call("GET", "/containers/json", all="1", filters=filters)
         dead = [box for box in found or [] if ownership.is_dead(box.get("Labels") or {})]
@@ -93,19 +100,26 @@ class DockerBackend:
         return await self._boxes.make(self._make(spec))
 
     async def _make(self, spec: BoxSpec) -> AgentSandbox:
-        started = time.perf_counter()
         name = f"agentlab-{uuid.uuid4().hex[:12]}"
-        container = await self._create_container(name, spec)
+        async with egress.way_for(name, spec, self._outside) as way:
+            return await self._make_box(name, spec, way)
+
+    async def _make_box(self, name: str, spec: BoxSpec, way: Egress | None) -> AgentSandbox:
+        started = time.perf_counter()
+        shown = await way.listen() if way is not None and self.local else None
+        container = await self._create_container(name, spec, shown)
         connection: AgentConnection | None = None
         try:
             line = await self._engine.attach(container)
             connection = AgentConnection(line, name, partial(autopsy, self._engine, container, name, spec.limits))
             await self._start(container, spec.image)
-            await line.send(agent.bundle(root=spec.profile == "writable"))
-            config = _agent_config(spec, await self._accounts(spec))
+            await line.send(agent.bundle(root=spec.profile == "writable", network=way is not None))
+            config = _agent_config(spec, await self._accounts(spec), way.agent_config(shown) if way else {})
             hello = await connection.ask("hello", patience_s=START_S, config=config)
             if hello.value.get("pid") != 1:
                 raise SandboxError("start", f"the agent of box {name} is not its first process")
+            if way is not None:
+                await way.follow(hello, connection)
         except BaseException as cause:
             if connection is not None:
                 await connection.close()
@@ -115,7 +129,7 @@ class DockerBackend:
             raise
         start_ms = (time.perf_counter() - started) * 1000
         workdir = str(hello.value.get("workdir")) if spec.profile == "writable" else WORKSPACE
-        return self._register(name, container, spec, connection, start_ms, workdir)
+        return self._register(name, container, spec, connection, start_ms, workdir, way)
 
     async def _accounts(self, spec: BoxSpec) -> dict[str, str]:
         """Who `task` and `grader` are in a writable box."""
@@ -128,7 +142,14 @@ class DockerBackend:
         return {"task": spec.users[0] or usual, "grader": spec.users[1] or usual}
 
     def _register(
-        self, name: str, container: str, spec: BoxSpec, connection: AgentConnection, start_ms: float, workdir: str
+        self,
+        name: str,
+        container: str,
+        spec: BoxSpec,
+        connection: AgentConnection,
+        start_ms: float,
+        workdir: str,
+        way: Egress | None,
     ) -> AgentSandbox:
         async def connect(user: User) -> AgentConnection:
             return connection
@@ -146,21 +167,24 @@ class DockerBackend:
         placing = Placing(name, self.name, self.isolation, spec.image, self.offers(spec.image), start_ms, workdir)
         box: AgentSandbox
         if spec.profile == "hardened":
-            box = AgentSandbox(placing, connect, lambda: [connection], remove)
+            box = AgentSandbox(placing, connect, lambda: [connection], remove, way)
         else:
             view = EngineView(self._pristine, container)
-            box = WritableSandbox(view, placing, connect, lambda: [connection], remove)
+            box = WritableSandbox(view, placing, connect, lambda: [connection], remove, way)
             self._disk.add(container, spec.limits.storage_mb, box.quiesce, give_up)
         return box
 
-    async def _create_container(self, name: str, spec: BoxSpec) -> str:
+    async def _create_container(self, name: str, spec: BoxSpec, shown: Path | None) -> str:
+        """`shown`: a directory of this machine with the socket of the box's way out."""
         try:
-            created = await self._engine.call(
-                "POST", "/containers/create", container_config(spec, self._run_id), name=name
-            )
+            config = container_config(spec, self._run_id, shown)
+            created = await self._engine.call("POST", "/containers/create", config, name=name)
         except EngineError as refused:
             if refused.status == 404:
                 raise SandboxError("image", _image_missing(spec.image)) from refused
+            if shown is not None:
+                # An engine in a machine of its own does not see the directory: then the agent's line has to do.
+                return await self._create_container(name, spec, None)
             raise _refusal(f"the Docker engine refused to make a box of {spec.image}: {refused}") from refused
         except SandboxError:
             # Whether it was made is not known; by its name it can be removed.
@@ -208,11 +232,6 @@ class DockerBackend:
 
 
 def _refuse_unsupported(spec: BoxSpec) -> None:
-    if spec.network:
-        hosts = ", ".join(spec.network)
-        raise SandboxError(
-            "unsupported", f"the task asks for network access to {hosts}; boxes have no network in this version"
-        )
     if spec.profile == "writable":
         return
     try:
@@ -235,9 +254,9 @@ def _image_missing(image: str) -> str:
     return f"the image {image} is not there: `docker pull {image}`, or correct its name"
 
 
-def container_config(spec: BoxSpec, run_id: str) -> dict[str, Any]:
+def container_config(spec: BoxSpec, run_id: str, shown: Path | None = None) -> dict[str, Any]:
     """The engine's description of a box: nothing but the agent's four capabilities, no network, nothing writable
-    without a size.
+    without a size. `shown`: the directory with the socket of its way out, which it may connect to and not change.
     """
     limits = spec.limits
 
@@ -282,6 +301,7 @@ def container_config(spec: BoxSpec, run_id: str) -> dict[str, Any]:
             ],
             "LogConfig": {"Type": "none"},
             "RestartPolicy": {"Name": "no"},
+            "Mounts": egress.mounts(shown),
             "Tmpfs": {
                 WORKSPACE: tmpfs(limits.workspace_mb, "0755", UIDS["task"]),
                 "/tmp": tmpfs(limits.tmp_mb, "1777", 0),  # noqa: S108 - a path in the box
@@ -292,7 +312,7 @@ def container_config(spec: BoxSpec, run_id: str) -> dict[str, Any]:
     return open_up(config, spec) if spec.profile == "writable" else config
 
 
-def _agent_config(spec: BoxSpec, accounts: Mapping[str, str]) -> Mapping[str, Any]:
+def _agent_config(spec: BoxSpec, accounts: Mapping[str, str], way: Mapping[str, Any]) -> Mapping[str, Any]:
     return {
         "single": False,
         "accounts": accounts,
@@ -300,5 +320,6 @@ def _agent_config(spec: BoxSpec, accounts: Mapping[str, str]) -> Mapping[str, An
         "homes": HOMES,
         "places": list(PLACES),
         "rlimits": {},
-        "env": dict(spec.env),
+        "env": {**egress.environment(spec), **spec.env},
+        "egress": way,
     }

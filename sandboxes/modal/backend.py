@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from agentlab.sandboxes import agent, ownership, seccomp
+from agentlab.sandboxes import agent, egress, ownership, seccomp
 from agentlab.sandboxes.agent import guest
 from agentlab.sandboxes.box import HOMES, UIDS, AgentSandbox, Placing
 from agentlab.sandboxes.connection import AgentConnection
@@ -28,6 +28,9 @@ from agentlab.sandboxes.protocol import GRADE, WORKSPACE, BoxSpec, Capability, I
 
 if TYPE_CHECKING:
     import modal
+
+    from agentlab.sandboxes.egress import Outside
+    from agentlab.sandboxes.egress.way import Egress
 
 START_S = 60.0
 LIFE_S = 24 * 3600
@@ -62,8 +65,9 @@ class ModalBackend:
     local = False
     starts_at_once = 16
 
-    def __init__(self, run_id: str = "") -> None:
+    def __init__(self, run_id: str = "", outside: Outside | None = None) -> None:
         self._run_id = run_id
+        self._outside = outside
         self._boxes = OpenBoxes()
         self._images: dict[str, modal.Image] = {}
         self._signed_in: tuple[modal.Client, modal.App] | None = None
@@ -72,7 +76,7 @@ class ModalBackend:
 
     def offers(self, image: str) -> frozenset[Capability]:
         """Every image is taken to have a shell and Python; one that has not is refused when a box of it starts."""
-        return frozenset({"shell", "python"})
+        return frozenset({"shell", "python", "network"})
 
     async def _account(self) -> tuple[modal.Client, modal.App]:
         async with self._signing_in:
@@ -131,25 +135,23 @@ class ModalBackend:
             box = await account.library().Sandbox.create.aio(
                 *KEEPER, app=app, client=client, image=built, **_settings(spec, self._run_id)
             )
-        connection: AgentConnection | None = None
         try:
-            with account.told(f"a box of {spec.image} did not start on Modal", "start"):
-                process = await box.exec.aio("python3", *agent.PYTHON_FLAGS, text=False, workdir="/")
-            line = ModalLine(process)
-            connection = AgentConnection(line, str(box.object_id))
-            await line.send(agent.bundle())
-            await connection.ask("hello", patience_s=START_S, config=_agent_config(spec))
+            async with egress.way_for(str(box.object_id), spec, self._outside) as way:
+                connection = await _connect(box, spec, way)
         except BaseException as cause:
-            if connection is not None:
-                await connection.close()
             await _terminate(box)
             if isinstance(cause, OSError) or (isinstance(cause, SandboxError) and cause.kind in ("lost", "protocol")):
                 raise SandboxError("start", _did_not_start(spec.image, cause)) from cause
             raise
-        return self._register(box, spec, connection, (time.perf_counter() - started) * 1000)
+        return self._register(box, spec, connection, way, (time.perf_counter() - started) * 1000)
 
     def _register(
-        self, sandbox: modal.Sandbox, spec: BoxSpec, connection: AgentConnection, start_ms: float
+        self,
+        sandbox: modal.Sandbox,
+        spec: BoxSpec,
+        connection: AgentConnection,
+        way: Egress | None,
+        start_ms: float,
     ) -> AgentSandbox:
         touching = asyncio.create_task(_keep_in_touch(connection), name=f"touch {sandbox.object_id}")
 
@@ -165,11 +167,29 @@ class ModalBackend:
         placing = Placing(
             str(sandbox.object_id), self.name, self.isolation, spec.image, self.offers(spec.image), start_ms
         )
-        box = AgentSandbox(placing, connect, lambda: [connection], remove)
+        box = AgentSandbox(placing, connect, lambda: [connection], remove, way)
         return box
 
     async def close(self) -> None:
         await self._boxes.close()
+
+
+async def _connect(box: modal.Sandbox, spec: BoxSpec, way: Egress | None) -> AgentConnection:
+    """Start the agent. Its box's connections to the world go over its own line: no socket can be mounted there."""
+    with account.told(f"a box of {spec.image} did not start on Modal", "start"):
+        process = await box.exec.aio("python3", *agent.PYTHON_FLAGS, text=False, workdir="/")
+    line = ModalLine(process)
+    connection = AgentConnection(line, str(box.object_id))
+    try:
+        await line.send(agent.bundle(network=way is not None))
+        config = _agent_config(spec) | {"egress": way.agent_config(None) if way is not None else {}}
+        hello = await connection.ask("hello", patience_s=START_S, config=config)
+        if way is not None:
+            await way.follow(hello, connection)
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
 
 
 async def _keep_in_touch(connection: AgentConnection) -> None:
@@ -191,8 +211,6 @@ async def _terminate(box: Any) -> None:
 
 
 def _refuse_unsupported(spec: BoxSpec) -> None:
-    if spec.network:
-        raise SandboxError("unsupported", "Modal boxes have no network in this version")
     if spec.profile != "hardened":
         raise SandboxError("unsupported", "the task asks for a writable system as root, which needs Docker")
     try:
@@ -222,7 +240,7 @@ def _settings(spec: BoxSpec, run_id: str) -> dict[str, Any]:
     }
 
 
-def _agent_config(spec: BoxSpec) -> Mapping[str, Any]:
+def _agent_config(spec: BoxSpec) -> dict[str, Any]:
     limits = spec.limits
     # A program for another processor would refuse everything; Modal's are all of this kind.
     filtered = seccomp.as_filter() if platform.machine() == "x86_64" else b""
@@ -242,9 +260,9 @@ def _agent_config(spec: BoxSpec) -> Mapping[str, Any]:
             "RLIMIT_NOFILE": 1024,
             "RLIMIT_NPROC": limits.pids,
             "RLIMIT_FSIZE": limits.workspace_mb << 20,
-            "RLIMIT_DATA": limits.memory_mb << 20,
+            "RLIMIT_AS": limits.memory_mb << 20,
         },
-        "env": dict(spec.env),
+        "env": {**egress.environment(spec), **spec.env},
     }
 
 

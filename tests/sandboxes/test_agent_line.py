@@ -40,7 +40,7 @@ def test_a_frame_beyond_its_bound_is_refused_before_it_is_read(sizes: tuple[int,
         wire.encode({}, bytes(wire.MAX_PAYLOAD + 1))
 
 
-@pytest.mark.parametrize("name", agent.MODULES)
+@pytest.mark.parametrize("name", [*agent.MODULES, "relay"])
 def test_the_agent_is_python_3_8_and_brings_all_it_needs(name: str) -> None:
     text = resources.files("agentlab.sandboxes.agent").joinpath(f"{name}.py").read_text(encoding="utf-8")
     tree = ast.parse(text, feature_version=(3, 8))

@@ -20,6 +20,7 @@ from agentlab.traces.events import (
     Message,
     ModelCall,
     ModelRetry,
+    NetworkAccess,
     Note,
     SandboxEnd,
     SandboxExec,
@@ -149,6 +150,25 @@ def test_a_trace_reads_as_numbered_steps() -> None:
     assert "score 0 by exact, version 2, flagged truncated" in blocks[7] and "why: b.txt expected" in blocks[7]
     assert "error at verifier: crash" in blocks[10] and "the scorer raised" in blocks[10]
     assert "rate_limit (HTTP 429), tried again after 1.5 s" in blocks[1] and blocks[11].endswith("(+5.0 min)")
+
+
+def test_a_connection_reads_as_where_it_led_and_what_became_of_it() -> None:
+    moved = NetworkAccess(
+        at=0.0, box="b", verdict="opened", host="pypi.org", port=443, address="151.101.0.223", sent_bytes=812,
+        received_bytes=70_000, duration_ms=1200.0,
+    )  # fmt: skip
+    cut = msgspec.structs.replace(moved, reason="bytes", message="the 1 MB that this box may move are used")
+    refused = NetworkAccess(
+        at=0.0, box="b", verdict="refused", host="evil.net", port=443, reason="not_listed", message="not on the list"
+    )
+    strange = NetworkAccess(at=0.0, box="b", verdict="refused", host="10.0.0.1\x1b[2J", reason="not_listed")
+    unreadable = NetworkAccess(at=0.0, box="b", verdict="refused", reason="request", message="no HTTP")
+    blocks = list(render_trace([moved, cut, refused, strange, unreadable]))
+    assert "network pypi.org:443 opened (151.101.0.223): 812 bytes out, 70000 in, 1.2 s" in blocks[0]
+    assert "cut: bytes" in blocks[1] and "why: the 1 MB" in blocks[1]
+    assert "network evil.net:443 refused: not_listed" in blocks[2] and "why: not on the list" in blocks[2]
+    assert "network 10.0.0.1 refused" in blocks[3]
+    assert "network a connection refused: request" in blocks[4]
 
 
 def test_long_texts_are_cut_in_the_middle_and_wrapped() -> None:
