@@ -50,10 +50,11 @@ SHUT = ("/__modal", "/run/modal_daemon")
 DIRECTORIES = ((WORKSPACE, UIDS["task"], 0o755), (GRADE, UIDS["grader"], 0o700))
 
 CAVEATS = (
-    "disk: no file grows beyond the workspace's limit, but all together only to Modal's own quota (512 GB)",
-    "memory: no process gets more than the box has; several that do so together end it, and its trial begins anew",
-    "processes: counted for each user and not for the box",
-    "a killed runner: its boxes end after two minutes of silence, and at the next `agentlab sandbox sweep`",
+    "the disk of a box as a whole (each file has the workspace's limit), but by Modal's own quota",
+    "memory of a box as a whole (each of its processes has its own limit): Modal ends a box that exceeds it",
+    "the variables that other processes of the box were started with, which gVisor may show to every user",
+    "two minutes of cost after a runner was killed, when its boxes end by themselves",
+    "a flaw of gVisor or of Modal, which also sees what runs there",
 )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agentlab.service.sandbox_check import Examined
 
 sandbox_option = click.option(
-    "--sandbox", type=click.Choice(["docker", "bubblewrap"]), help="Which one.  [default: docker]"
+    "--sandbox", type=click.Choice(["docker", "bubblewrap", "modal"]), help="Which one.  [default: docker]"
 )
 
 
@@ -93,14 +93,18 @@ def build(image: str, sandbox: str | None) -> None:
 
 
 @sandbox.command("sweep")
-def sweep() -> None:
-    """Remove boxes whose runner is no longer alive."""
+@click.option(
+    "--sandbox", type=click.Choice(["docker", "modal"]), default="docker", show_default=True, help="Of which."
+)
+def sweep(sandbox: str) -> None:
+    """Remove boxes of this machine's runners that are no longer alive. Of bubblewrap none is ever left."""
     import anyio
 
     from agentlab.sandboxes.docker import DockerBackend
+    from agentlab.sandboxes.modal import ModalBackend
 
     async def go() -> list[str]:
-        backend = DockerBackend()
+        backend = DockerBackend() if sandbox == "docker" else ModalBackend()
         try:
             return await backend.sweep()
         finally:
