@@ -54,6 +54,8 @@ class Episode:
     epoch: int = 0
     send_reasoning: bool = False
     """Whether thinking of earlier turns goes back to the model."""
+    leave_running: bool = False
+    """What the agent started outlives the episode: whoever grades it ends it."""
 
 
 class Scaffold(Protocol):

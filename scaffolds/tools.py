@@ -180,7 +180,8 @@ class _Loop:
             self.resources["sandbox"] = await self._wait_for_box(self.episode.box)
         if "shell" in wanted and "shell" not in self.resources:
             shell = await self.resources["sandbox"].open_shell()
-            self.stack.push_async_callback(shell.close)
+            if not self.episode.leave_running:
+                self.stack.push_async_callback(shell.close)
             self.resources["shell"] = shell
         return self.resources
 

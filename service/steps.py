@@ -62,7 +62,7 @@ class StepUnderWay:
         if self.step.timeout_s is not None:
             most = limits.time_s if limits.time_s is not None else self.step.timeout_s
             limits = replace(limits, time_s=min(most, self.step.timeout_s))
-        return replace(episode, messages=self._messages(system), box=self._box, limits=limits)
+        return replace(episode, messages=self._messages(system), box=self._box, limits=limits, leave_running=True)
 
     def _messages(self, system: str) -> tuple[Message, ...]:
         asked = msgspec.structs.replace(self.sample, input=self.step.input)

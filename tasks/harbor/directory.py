@@ -41,8 +41,10 @@ def read_text(path: Path) -> str:
         if len(data) > MAX_TEXT:
             raise TaskError(f"holds more than {MAX_TEXT} bytes", where=str(path))
         return data.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TaskError(f"cannot be read: {error}", where=str(path)) from None
+    except OSError as error:
+        raise TaskError(f"cannot be read: {error.strerror}", where=str(path)) from None
+    except UnicodeDecodeError as error:
+        raise TaskError(f"is not UTF-8 text: {error.reason} at byte {error.start}", where=str(path)) from None
 
 
 def entries(folder: Path) -> Iterator[tuple[str, Path, os.stat_result]]:

@@ -39,6 +39,7 @@ PUT_BACK = tuple(
         rf"{_LIB}/python[0-9.]+/(?!(?:site|dist)-packages(?:/|$)).+\.(?:py|so)",
         r"/etc/ld\.so\.(?:preload|conf|cache)",
         r"/etc/ld\.so\.conf\.d/.+",
+        r"/etc/python[0-9.]+/.+",
     )
 )
 """Programs and libraries that every verdict runs on. Where changing them is the task itself, the run says so

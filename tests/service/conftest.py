@@ -53,8 +53,8 @@ Run = Callable[..., Awaitable[Ran]]
 
 
 def little(*names: str) -> tuple[str, ...]:
-    """Tasks of `little_tasks.py` as a command line names them."""
-    return tuple(f"{LITTLE_TASKS}::{name}" for name in names)
+    """Tasks of `little_tasks.py` as a command line names them; paths stay what they are."""
+    return tuple(name if "/" in name else f"{LITTLE_TASKS}::{name}" for name in names)
 
 
 def plan_for(
@@ -110,6 +110,16 @@ def run(tmp_path: Path) -> Iterator[Run]:
     yield carry_out
     for reader in readers:
         reader.close()
+
+
+@pytest.fixture
+def harbor(run: Run) -> Run:
+    """Runs task directories in Harbor's format with the tools harness: `await harbor(path, model=...)`."""
+
+    async def carry_out(*paths: Path, model: str = "reference", **fields: Any) -> Ran:
+        return await run(*(str(path) for path in paths), model=model, harness="tools", **fields)
+
+    return carry_out
 
 
 @pytest.fixture
