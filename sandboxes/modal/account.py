@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 APP = "agentlab"
 """The app under which every box stands in the account."""
-GREETING_S = 30.0
+GREETING_S = 15.0
+"""How long Modal may take to answer at all; its client tries again and again within."""
 
 
 def library() -> Any:
@@ -34,11 +35,17 @@ def library() -> Any:
 async def sign_in() -> tuple[modal.Client, modal.App]:
     """A client whose credentials Modal has accepted, and our app. Raises SandboxError("unavailable")."""
     found = library()
-    with told("Modal"):
+    with told(f"Modal at {_address()}"):
         async with asyncio.timeout(GREETING_S):
             client = await found.Client.from_env.aio()
             await client.hello.aio()
             return client, await found.App.lookup.aio(APP, client=client, create_if_missing=True)
+
+
+def _address() -> str:
+    from modal.config import config
+
+    return str(config.get("server_url")).partition(",")[0]
 
 
 @contextmanager
