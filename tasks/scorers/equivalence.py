@@ -9,9 +9,11 @@ first needed, answer one line of JSON for each line, and end when their standard
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -24,19 +26,19 @@ from agentlab.tasks.types import VerifierError
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-CPU_SECONDS = 5.0
-"""Processor time for one comparison; the slowest of the MATH test set takes under one second."""
+CPU_SECONDS = 2.0
+"""Processor time for one comparison; the slowest of the MATH test set takes 0.11 s."""
 WALL_SECONDS = 60.0
 START_SECONDS = 120.0
 LONGEST_EXPRESSION = 2_000
 """Longer ones are not compared: no answer of a benchmark comes near, and parsers are slow on them."""
-DEEPEST_EXPRESSION = 30
-"""Brackets in brackets. The parser backtracks at each, and "((((" would take all of its time."""
+DEEPEST_EXPRESSION = 10
+"""Brackets in brackets; the MATH test set has 2. The parser backtracks at each, for fractions in exponential time."""
 
 Verdict = Literal["equal", "different", "unparsable", "timeout"]
 
 
-@dataclass
+@dataclass(eq=False)
 class _Worker:
     process: subprocess.Popen[bytes]
 
@@ -58,7 +60,7 @@ class _Worker:
         return worker
 
     def compare(self, gold: str, answer: str) -> Verdict | None:
-        """The verdict, `timeout` where the time was used up, None where the worker died of something else."""
+        """The verdict; None where the worker died, or was slower than any machine is."""
         request = json.dumps({"gold": gold, "answer": answer, "cpu_seconds": CPU_SECONDS}).encode() + b"\n"
         try:
             assert self.process.stdin is not None
@@ -66,15 +68,11 @@ class _Worker:
             self.process.stdin.flush()
         except OSError:
             return None
-        started = time.monotonic()
         line = self._line(WALL_SECONDS)
-        if line is not None:
-            verdict: Verdict = json.loads(line)["verdict"]
-            return verdict
-        late = time.monotonic() - started >= WALL_SECONDS
-        self.stop()
-        by_timer = self.process.returncode is not None and -self.process.returncode in _TIMER_SIGNALS
-        return "timeout" if late or by_timer else None
+        if line is None:
+            return None
+        verdict: Verdict = json.loads(line)["verdict"]
+        return verdict
 
     def _line(self, seconds: float) -> bytes | None:
         assert self.process.stdout is not None
@@ -88,28 +86,19 @@ class _Worker:
             received += chunk
         return received
 
+    def kill(self) -> None:
+        """End the worker and its child at once. Whoever waits for its answer gets None."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
     def stop(self) -> None:
-        # Reaped before the kill where it ended by itself, so that the return code tells why.
-        try:
-            self.process.wait(0.2)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        """`kill`, and leave nothing behind. For the one who holds the worker."""
+        self.kill()
+        self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
-                try:
+                with contextlib.suppress(BrokenPipeError):
                     pipe.close()
-                except BrokenPipeError:
-                    continue
-
-
-def _timer_signals() -> frozenset[int]:
-    import signal
-
-    return frozenset({int(signal.SIGPROF), int(signal.SIGXCPU)})
-
-
-_TIMER_SIGNALS = _timer_signals()
 
 
 def _depth(text: str) -> int:
@@ -124,18 +113,29 @@ def _depth(text: str) -> int:
     return deepest
 
 
+@dataclass(slots=True)
+class _Comparison:
+    """A comparison that may be given up from another thread."""
+
+    worker: _Worker | None = None
+    given_up: bool = False
+
+
 class EquivalencePool:
     """Up to `size` workers, started when first needed. Thread-safe; `compare` blocks, `compare_async` does not."""
 
     def __init__(self, size: int = 2) -> None:
         self._size = size
         self._idle: list[_Worker] = []
+        self._live: set[_Worker] = set()
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
         self._closed = False
 
     async def compare_async(self, gold: str, answer: str) -> Verdict:
-        """`compare` in a thread of the pool's own, so that the loop and its default threads stay free."""
+        """`compare` in a thread of the pool's own, so that the loop and its default threads stay free. When it is
+        cancelled the comparison ends too: a run that stops must not wait for it.
+        """
         import asyncio
         from concurrent.futures import ThreadPoolExecutor
 
@@ -143,51 +143,74 @@ class EquivalencePool:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(self._size, thread_name_prefix="equivalence")
             threads = self._threads
-        return await asyncio.get_running_loop().run_in_executor(threads, self.compare, gold, answer)
+        comparison = _Comparison()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(threads, self._compare, gold, answer, comparison)
+        except asyncio.CancelledError:
+            with self._lock:
+                comparison.given_up = True
+                if comparison.worker is not None:
+                    comparison.worker.kill()
+            raise
 
     def compare(self, gold: str, answer: str) -> Verdict:
         """Whether `answer` means what `gold` means. An answer that twice breaks its worker counts as unparsable.
 
         Raises VerifierError where no worker can be started.
         """
+        return self._compare(gold, answer, _Comparison())
+
+    def _compare(self, gold: str, answer: str, comparison: _Comparison) -> Verdict:
         if max(len(gold), len(answer)) > LONGEST_EXPRESSION or max(_depth(gold), _depth(answer)) > DEEPEST_EXPRESSION:
             return "unparsable"
         for _ in range(2):
-            worker = self._take()
+            worker = self._take(comparison)
             verdict = worker.compare(gold, answer)
-            if verdict is None or verdict == "timeout":
-                worker.stop()
-            else:
-                self._give_back(worker)
+            self._give_back(worker, comparison, whole=verdict is not None)
             if verdict is not None:
                 return verdict
         return "unparsable"
 
-    def _take(self) -> _Worker:
+    def _take(self, comparison: _Comparison) -> _Worker:
         with self._lock:
-            if self._closed:
-                raise VerifierError("the pool that compares expressions is closed")
-            if self._idle:
-                return self._idle.pop()
-        return _Worker.start()
+            stopped = self._closed or comparison.given_up
+            worker = self._idle.pop() if self._idle and not stopped else None
+        if worker is None and not stopped:
+            worker = _Worker.start()
+        if worker is not None:
+            with self._lock:
+                self._live.add(worker)
+                comparison.worker = worker
+                stopped = self._closed or comparison.given_up
+            if not stopped:
+                return worker
+            self._give_back(worker, comparison, whole=False)
+        raise VerifierError("the comparison was given up")
 
-    def _give_back(self, worker: _Worker) -> None:
+    def _give_back(self, worker: _Worker, comparison: _Comparison, *, whole: bool) -> None:
+        """Keep a worker for the next comparison, or end it where it is not whole any more."""
         with self._lock:
-            if not self._closed and len(self._idle) < self._size:
+            comparison.worker = None
+            keep = whole and not self._closed and not comparison.given_up and len(self._idle) < self._size
+            if keep:
                 self._idle.append(worker)
-                return
-        worker.stop()
+            else:
+                self._live.discard(worker)
+        if not keep:
+            worker.stop()
 
     def close(self) -> None:
-        """End every idle worker; one that is busy ends with its comparison."""
+        """End every worker; comparisons under way end with VerifierError."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
+            for worker in self._live:
+                worker.kill()
+            threads = self._threads
+        if threads is not None:
+            threads.shutdown()
         for worker in idle:
-            if worker.process.stdin is not None:
-                worker.process.stdin.close()
-            worker.process.kill()
-            worker.process.wait()
+            worker.stop()
 
 
 _pool: EquivalencePool | None = None

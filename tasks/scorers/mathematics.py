@@ -80,7 +80,7 @@ def math_equivalent() -> Scorer:
             return unparsable(submission, f"not an expression that can be compared: {answer[:200]}")
         return verdict(False, answer=answer)
 
-    return Scorer(name="math", grade=grade)
+    return Scorer(name="math", grade=grade, version=2)
 
 
 def expression(text: str) -> str:

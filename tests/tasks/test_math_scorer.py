@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from agentlab.tasks.scorers import math_equivalent
 from agentlab.tasks.scorers.equivalence import EquivalencePool
 from agentlab.tasks.scorers.mathematics import expression, same_at_a_glance
-from agentlab.tasks.types import Sample, Score, ScoreContext, Submission
+from agentlab.tasks.types import Sample, Score, ScoreContext, Submission, VerifierError
 from agentlab.traces.events import ListRecorder
 
 CONTEXT = ScoreContext(sandbox=None, judge=None, recorder=ListRecorder())
@@ -119,6 +122,35 @@ def test_hostile_algebra_is_ended_and_the_next_comparison_works(pool: Equivalenc
     assert pool.compare("2", hostile) == "timeout"
     assert time.monotonic() - started < 60
     assert pool.compare("2", "1+1") == "equal"
+
+
+def workers() -> int:
+    """How many processes of this one compare expressions: its children, and theirs."""
+    parents: dict[int, int] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if b"equivalence_worker" in (folder / "cmdline").read_bytes():
+                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    own = {pid for pid, parent in parents.items() if parent == os.getpid()}
+    return len(own | {pid for pid, parent in parents.items() if parent in own})
+
+
+async def test_a_comparison_that_nobody_waits_for_any_more_ends_with_its_processes() -> None:
+    """A run that was stopped waited for the processor time of what was under way."""
+    before, pool = workers(), EquivalencePool(2)
+    assert await pool.compare_async("2", "1+1") == "equal"
+    started = time.monotonic()
+    endless = [asyncio.ensure_future(pool.compare_async("2", f"9^{{9^{{{n}}}}}")) for n in range(9, 59)]
+    await asyncio.wait(endless, return_when=asyncio.FIRST_COMPLETED)
+    assert workers() >= before + 2
+    for comparison in endless:
+        comparison.cancel()
+    await asyncio.gather(*endless, return_exceptions=True)
+    pool.close()
+    assert workers() == before
+    assert time.monotonic() - started < 40, "all of them take two seconds each"
+    with pytest.raises(VerifierError):
+        pool.compare("2", "1+1")
 
 
 async def test_hostile_answers_score_zero_beside_good_ones_and_never_block_the_loop() -> None:
