@@ -103,7 +103,7 @@ class Lease:
         holds a box must not wait for another. Raises SandboxError.
         """
         if not keep:
-            self._give_back()
+            await self._give_back()
         asked = time.monotonic()
         async with self._pool.beside(spec) if keep else self._pool.box(spec) as box:
             taken = time.monotonic()
@@ -111,6 +111,7 @@ class Lease:
             try:
                 yield box
             finally:
+                await _shut_network(box)
                 self.seconds += time.monotonic() - taken
                 self._recorder.record(SandboxEnd(at=time.time(), box=box.id, seconds=time.monotonic() - taken))
 
@@ -127,11 +128,13 @@ class Lease:
                 purpose=purpose,
             )
         )
+        box.report_network(self._recorder.record)
 
-    def _give_back(self) -> None:
+    async def _give_back(self) -> None:
         box, self._box = self._box, None
         if box is None:
             return
+        await _shut_network(box)
         self._pool.give_back(box)
         held = time.monotonic() - self._taken
         self.seconds += held
@@ -143,4 +146,10 @@ class Lease:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._give_back()
+        await self._give_back()
+
+
+async def _shut_network(box: Sandbox) -> None:
+    """Have every connection of a trial told while its recorder takes events, also where the trial is cancelled."""
+    with anyio.CancelScope(shield=True):
+        await box.shut_network()

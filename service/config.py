@@ -32,7 +32,7 @@ class RunConfig(BaseModel):
     max_sandboxes: int | None = Field(default=None, gt=0)
     max_cost: float | None = Field(default=None, gt=0)
     allow_network: bool = False
-    """Whether boxes of other people's tasks get the network that these ask for."""
+    """Whether boxes get the network that tasks of others ask for, and the whole of it where a task says `*`."""
     runs_dir: str = "runs"
     name: str = ""
     tags: tuple[str, ...] = ()

@@ -107,6 +107,8 @@ class BoxConfig(_Strict):
     pids: int = Field(default=128, gt=0)
     workspace_mb: int = Field(default=256, gt=0)
     tmp_mb: int = Field(default=64, gt=0)
+    network_mb: int = Field(default=1024, gt=0)
+    """What a box with a network may send and receive together, before it is graded and again while it is."""
     reuse: bool = False
     """A box serves several trials, reset and verified between them, instead of one."""
 

@@ -18,6 +18,7 @@ from agentlab.models.presence import Departures
 from agentlab.models.prices import CostMeter
 from agentlab.models.resolve import open_model, parse_model, probe
 from agentlab.sandboxes import open_backend
+from agentlab.sandboxes.egress import EVERYWHERE
 from agentlab.sandboxes.pool import Pool
 from agentlab.sandboxes.protocol import Backend, ImageBuild, SandboxError, Say
 from agentlab.scaffolds.episode import AgentLimits
@@ -118,7 +119,7 @@ def _runner(
             harness.limits.agent() if own else AgentLimits(),
             harness.identity.thinking == "send",
             judge,
-            harness.system if own else "",
+            system_of(harness.system if own else "", route),
             terms_of(config),
         )
 
@@ -138,6 +139,20 @@ def _runner(
         attempts_made=done.attempts,
         meter=meter,
     )
+
+
+def system_of(harness: str, route: Route) -> str:
+    """The harness's system prompt for a route. A box with a network is the exception, so a model is told of it."""
+    if route.agent.where == "direct" or route.spec is None or not route.spec.network:
+        return harness
+    hosts = (
+        "every public host" if EVERYWHERE in route.spec.network else f"{', '.join(route.spec.network)} and nothing else"
+    )
+    told = (
+        "For this task the sandbox has a network: through the proxy that HTTP_PROXY and HTTPS_PROXY name it reaches "
+        f"{hosts}, over HTTP and HTTPS."
+    )
+    return f"{harness}\n\n{told}".lstrip()
 
 
 @asynccontextmanager

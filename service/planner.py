@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from agentlab.sandboxes.egress import allow_list
 from agentlab.sandboxes.protocol import BoxSpec, Capability, ImageBuild
 from agentlab.service.harness import Harness
 from agentlab.tasks.types import BoxNeeds, Sample, Task, TaskError, Terms
@@ -52,6 +53,8 @@ class Route:
         document: dict[str, Any] = {"agent": self.agent.where, "scorer": self.scorer.where, "scaffold": self.scaffold}
         if self.spec is not None:
             document["image"] = self.spec.image
+            if self.spec.network:
+                document["network"] = list(self.spec.network)
         return document
 
 
@@ -82,8 +85,7 @@ class Planner:
 
     def route(self, task: Task, sample: Sample) -> Route | Refusal:
         requires = task.requires if sample.requires is None else sample.requires
-        box = task.procedure.needs(sample) if task.procedure is not None else None
-        return self.route_for(task, requires, has_files=bool(sample.files), box=box)
+        return self.route_for(task, requires, has_files=bool(sample.files), box=task.box_for(sample))
 
     def route_for(
         self, task: Task, requires: tuple[Capability, ...], *, has_files: bool = False, box: BoxNeeds | None = None
@@ -118,6 +120,8 @@ class Planner:
         missing = sorted(set(needed) - self._offers(image)) if needed else []
         if missing:
             return Refusal(f"requires {', '.join(missing)}, which {self._sandbox} with image {image} does not offer")
+        if (in_box or needed) and (reason := self._network_refusal(box, requires)):
+            return Refusal(reason)
         spec = self._spec(box)
         try:
             if spec.profile == "hardened" and (in_box or _grading(task)):
@@ -132,11 +136,29 @@ class Planner:
             return f"is refused: {box.refusal}"
         if box.profile == "writable" and self._sandbox not in WRITABLE:
             return f"needs a box with a writable system, which {self._sandbox} does not offer; use --sandbox docker"
-        asks = [needs for needs in (box, *(needs for _, needs in box.verifiers)) if needs.foreign and needs.network]
-        if asks and not self._terms.network:
-            hosts = asks[0].network
-            wanted = "the whole network" if hosts == ("*",) else ", ".join(hosts)
-            return f"asks for a network ({wanted}): --allow-network gives it one"
+        return ""
+
+    def _network_refusal(self, box: BoxNeeds, requires: tuple[Capability, ...]) -> str:
+        """Why the network that a box asks for cannot be had; empty where it can, or where none is asked for.
+
+        The hosts that a person's own task lists are open; those of somebody else's, and the whole network, want a word
+        of the person who runs them.
+        """
+        if "network" in requires and not box.network:
+            return "requires a network, but lists no host that it may reach: BoxNeeds(network=(HOST, ...))"
+        for needs in (box, *(needs for _, needs in box.verifiers)):
+            if not needs.network:
+                continue
+            try:
+                everywhere = allow_list(needs.network).everywhere
+            except ValueError as error:
+                return f"asks for a network that cannot be given: {error}"
+            wanted = f"asks for a network ({'the whole network' if everywhere else ', '.join(needs.network)})"
+            if (everywhere or needs.foreign) and not self._terms.network:
+                return f"{wanted}: --allow-network gives it one"
+            image = needs.image or self._harness.box.image
+            if "network" not in self._offers(image):
+                return f"{wanted}, which {self._sandbox} with image {image} does not offer"
         return ""
 
     def _spec(self, box: BoxNeeds) -> BoxSpec:

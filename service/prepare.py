@@ -252,16 +252,21 @@ def _tool_in_file(path: str, member: str) -> Tool:
 
 
 def plan_table(rows: Sequence[PlanRow]) -> list[dict[str, Any]]:
-    """The plan for `--plan --json`: task, n, agent route, scorer route, image, why."""
+    """The plan for `--plan --json`: task, n, agent route, scorer route, image, network, why."""
     table = []
     for row in rows:
         entry: dict[str, Any] = {"task": row.task, "n": row.n}
         if isinstance(row.route, Refusal):
-            entry |= {"agent": "refused", "scorer": "refused", "image": "", "why": row.route.reason}
+            entry |= {"agent": "refused", "scorer": "refused", "image": "", "network": "", "why": row.route.reason}
         else:
             why = f"{row.route.agent.why}; {row.route.scorer.why}"
-            image = row.route.spec.image if row.route.spec else ""
-            entry |= {"agent": row.route.agent.where, "scorer": row.route.scorer.where, "image": image, "why": why}
+            spec = row.route.spec
+            entry |= {"agent": row.route.agent.where, "scorer": row.route.scorer.where}
+            entry |= {
+                "image": spec.image if spec else "",
+                "network": ", ".join(spec.network) if spec else "",
+                "why": why,
+            }
         table.append(entry)
     return table
 

@@ -111,8 +111,7 @@ def survey(task: Task, limit: int | None = None, seed: int = 0) -> Survey:
         except (TypeError, ValueError, OverflowError) as error:
             raise TaskError(f"sample {sample.id!r} holds what cannot be stored: {error}", where=where) from error
         keys.add(key(sample.id))
-        box = task.procedure.needs(sample) if task.procedure is not None else None
-        kind = (sample.group, task.requires if sample.requires is None else sample.requires, box)
+        kind = (sample.group, task.requires if sample.requires is None else sample.requires, task.box_for(sample))
         kinds.append(known.setdefault(kind, len(known)))
     keys.refuse_duplicates(task, key)
     if not keys.keys:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -55,6 +55,8 @@ class Sample(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Functions that the model may answer with; they are scored, never carried out (function-calling benchmarks)."""
     requires: tuple[Capability, ...] | None = None
     """What the agent needs for this sample; None: what the task says."""
+    network: tuple[str, ...] | None = None
+    """The hosts that this sample's box may reach; None: those of the task."""
     cluster: str = ""
     """Items that are not independent share a cluster: a passage, a repository, a prompt family. Empty: its own."""
     group: str = ""
@@ -150,6 +152,9 @@ class BoxNeeds:
     image: str = ""
     limits: Limits | None = None
     network: tuple[str, ...] = ()
+    """`host`, `host:port` (80 or 443), `*.host` (all hosts under it) or `*` (all public hosts, where the run allows
+    it).
+    """
     timeout_s: float = 60.0
     """Time for one grading command."""
     profile: Literal["hardened", "writable"] = "hardened"
@@ -295,6 +300,13 @@ class Task:
     paper: str = ""
     origin: str = ""
     """`file:line` that declares the task, for messages; set by `@task` where empty."""
+
+    def box_for(self, sample: Sample) -> BoxNeeds | None:
+        """The box that a sample asks for; None: the task's."""
+        box = self.procedure.needs(sample) if self.procedure is not None else None
+        if sample.network is None or sample.network == (box or self.box).network:
+            return box
+        return replace(box or self.box, network=sample.network)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,7 +49,12 @@ NO_MODEL_YET = "reference"
 @click.option(
     "--runs-dir", type=click.Path(file_okay=False), metavar="DIR", help="Where runs are kept.  [default: runs]"
 )
-@click.option("--allow-network", is_flag=True, default=None, help="Give other people's tasks the network they ask for.")
+@click.option(
+    "--allow-network",
+    is_flag=True,
+    default=None,
+    help="Give tasks of others, and those that ask for '*', their network.",
+)
 @click.option("--name", metavar="TEXT", help="A name for the run.")
 @click.option("--tag", "tags", multiple=True, metavar="TEXT", help="A tag for the run; may be repeated.")
 @click.option(

@@ -21,7 +21,7 @@ from agentlab.tasks import (
     task,
 )
 from agentlab.tasks.scorers import choice, choice_loglikelihood, exact, number, rubric
-from agentlab.traces.events import Message, ToolSpec
+from agentlab.traces.events import Message, ToolCall, ToolSpec
 
 
 def _sums(n: int, **fields: Any) -> list[Sample]:
@@ -213,3 +213,32 @@ def big_files() -> Task:
 def malformed() -> Task:
     source = MemorySource([{"question": "no id"}])
     return Task(source=source, to_sample=lambda row: Sample(id=row["id"], input="x"), scorers=[number()])
+
+
+def _ask(url: str) -> tuple[ToolCall, ...]:
+    code = f"import urllib.request as u\ntry: u.urlopen({url!r})\nexcept OSError as e: print(e)\nopen('done', 'w')"
+    return (ToolCall(id="1", name="python", arguments={"code": code}), ToolCall(id="2", name="submit", arguments={}))
+
+
+async def _done(sample: Sample, submission: Submission, context: ScoreContext) -> Score:
+    assert context.sandbox is not None
+    return Score(value=float(await context.sandbox.read_file("done") == b""))
+
+
+@task
+def networked() -> Task:
+    """Boxes with and without a network; the reference asks for a page."""
+    return Task(
+        samples=[
+            Sample(id="listed", input="?", solution=_ask("http://nowhere.example.invalid/")),
+            Sample(id="unlisted", input="?", solution=_ask("https://elsewhere.example.net/")),
+            Sample(id="own", input="?", network=("elsewhere.example.net",), solution=_ask("http://10.0.0.1/")),
+            Sample(id="none", input="?", network=(), solution=_ask("http://nowhere.example.invalid/")),
+            Sample(id="all", input="?", network=("*",), solution=_ask("http://nowhere.example.invalid/")),
+            Sample(id="wrong", input="?", network=("10.0.0.1",), solution=_ask("http://10.0.0.1/")),
+        ],
+        requires=("shell", "network"),
+        answer="workspace",
+        box=BoxNeeds(network=("*.example.invalid",)),
+        scorers=[_scorer(_done, name="done", requires=("python",))],
+    )

@@ -10,7 +10,7 @@ from endpoints import Endpoint, chat
 from harbor_directories import IMAGE, QUIET, VERIFY, failure_of, harbor_task, playing, script, value_of, write
 
 from agentlab.service.harness import ConfigError
-from agentlab.traces.events import Artifact, ErrorRaised, SandboxExec, SandboxStart, ToolCallEvent
+from agentlab.traces.events import Artifact, ErrorRaised, NetworkAccess, SandboxExec, SandboxStart, ToolCallEvent
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("docker")]
 
@@ -200,6 +200,18 @@ async def test_a_network_is_given_only_where_the_run_allows_it(harbor: Any, tmp_
     assert outcome == "task" and "the whole network" in message and "--allow-network" in message
     outcome, _, message = await failure_of(harbor, listed)
     assert outcome == "task" and "a.org" in message and "--allow-network" in message
+
+
+async def test_a_writable_box_reaches_its_hosts_through_the_proxy_as_root_too(harbor: Any, tmp_path: Path) -> None:
+    by_name = QUIET.replace("no-network", "allowlist") + 'allowed_hosts = ["a.example.invalid"]\n'
+    ask = "python3 -c \"import urllib.request as u; u.urlopen('http://{}/')\" 2>&1 | grep -q '{}'"
+    listed = ask.format("a.example.invalid", "could not be resolved")
+    other = ask.format("b.example.invalid", "not on the list")
+    task = harbor_task(tmp_path / "listed", toml=by_name, solve=f"{listed} && {other} && echo right > /app/answer.txt")
+    ran = await harbor(task, allow_network=True)
+    assert ran.rows["listed"].value == 1.0
+    told = [(event.host, event.verdict) for event in ran.events("listed", NetworkAccess)]
+    assert told == [("a.example.invalid", "failed"), ("b.example.invalid", "refused")]
 
 
 HEALTHY = """
