@@ -11,7 +11,7 @@ from agentlab.tasks import DataSource, FewShot, MemorySource, Sample, Task, task
 from agentlab.tasks.builtin.humaneval import ANSWER_FILE, IN_BOX, fenced
 from agentlab.tasks.metrics import mean, pass_at
 from agentlab.tasks.scorers.programs import checks_of, program_tests
-from agentlab.tasks.scorers.programs.extraction import top_level_names
+from agentlab.tasks.scorers.programs.extraction import import_statements, top_level_names
 
 PROMPT = """Write Python code for this task:
 
@@ -55,7 +55,8 @@ def to_sample(row: dict[str, Any]) -> Sample:
     if not names:
         raise ValueError("the tests use nothing that the code defines")
     shown = "\n".join([row["prompt"].strip(), "", "It must pass these tests:", *imports, *tests])
-    told = checks_of(names, tests, setup=imports, given=imports)
+    setup = dict.fromkeys([*imports_under_test(row["code"], tests), *imports])
+    told = checks_of(names, tests, setup=setup, given=imports)
     return Sample(id=str(row["task_id"]), input=shown, solution=row["code"], metadata=told)
 
 
@@ -65,9 +66,21 @@ def to_example(row: dict[str, Any]) -> Sample:
 
 
 def names_under_test(code: str, tests: list[str]) -> list[str]:
-    """What the tests use of the reference program: these names, and no others, a test takes from an answer."""
-    used = {node.id for test in tests for node in ast.walk(ast.parse(test)) if isinstance(node, ast.Name)}
-    return [name for name in dict.fromkeys(top_level_names(code)) if name in used]
+    """What the tests use of the reference program: these names, and no others, a test takes from an answer.
+
+    Not what the program imports: a test that calls `math.isclose` must not be handed the answer's own `math`.
+    """
+    imported = {name for line in imports_under_test(code, tests) for name in top_level_names(line)}
+    return [name for name in dict.fromkeys(top_level_names(code)) if name in _names_in(tests) - imported]
+
+
+def imports_under_test(code: str, tests: list[str]) -> list[str]:
+    """The import statements of the reference program that the tests lean on."""
+    return [line for line in import_statements(code) if not _names_in(tests).isdisjoint(top_level_names(line))]
+
+
+def _names_in(tests: list[str]) -> set[str]:
+    return {node.id for test in tests for node in ast.walk(ast.parse(test)) if isinstance(node, ast.Name)}
 
 
 @task

@@ -146,6 +146,11 @@ def _top_level(tree: ast.Module) -> list[str]:
     return names
 
 
+def import_statements(source: str) -> tuple[str, ...]:
+    """The import statements at the top level of `source`, one a line. Raises SyntaxError."""
+    return tuple(ast.unparse(node) for node in _tree(source).body if isinstance(node, ast.Import | ast.ImportFrom))
+
+
 def without_function(source: str, name: str) -> str:
     """`source` (a prompt that ends in a signature and docstring) without the function `name`: what stands around it."""
     tree = _tree(f"{source}\n    pass\n")
