@@ -24,12 +24,16 @@ from agentlab.sandboxes.protocol import GRADE, WORKSPACE, ExecStream, Sandbox, S
 from agentlab.tasks.types import VerifierError
 from agentlab.traces.events import Recorder, SandboxExec
 
-MAX_FRAME = 8 << 20
-MAX_OUTPUT = 128 << 20
+MAX_FRAME = 32 << 20
+MAX_OUTPUT = 192 << 20
 
 BOX = "agentlab.tasks.scorers.programs.box"
-_SUPERVISOR_MODULES = ("wire", "values", "proxies", "bridge", "report", "supervisor")
-_WORKER_MODULES = ("wire", "values", "proxies", "bridge", "worker")
+_BRIDGE = (
+    *("wire", "values", "exceptions", "proxies", "observing", "iterating", "awaiting", "standins", "packing"),
+    *("arguments", "bridge"),
+)
+_SUPERVISOR_MODULES = (*_BRIDGE, "report", "supervisor")
+_WORKER_MODULES = (*_BRIDGE, "worker")
 
 # Reads one frame from standard input: the modules to define, and what to start. Nothing is written to the box's disk.
 _BOOT = """
@@ -51,7 +55,7 @@ for name, source in boot["modules"]:
     module = types.ModuleType(name)
     sys.modules[name] = module
     exec(compile(source, name, "exec"), module.__dict__)
-module.main(boot["config"])
+module.main(boot.pop("config"))
 """
 _PYTHON = ("python3", "-I", "-B", "-c", _BOOT)
 

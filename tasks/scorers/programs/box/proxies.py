@@ -1,59 +1,59 @@
-"""Stand-ins for objects that live on the other side. Runs inside the box.
+"""Stand-ins for classes and modules that live on the other side. Runs inside the box.
 
 Every class of the other side becomes a local class of the same name, made by `ProxyType`; its objects become instances
-of it. So `type(x) == C`, `isinstance`, `assertRaises(C)` and tables of C work as they would in one process.
-
-One rule protects verdicts: what a test compares a result with is never shown to the program. An operator between a
-handle and a local value is not forwarded (`==` is false, arithmetic raises TypeError), between two handles it is.
+of it (their attributes: `standins`). So `type(x) == C`, `isinstance`, `assertRaises(C)` and tables of C work as they
+would in one process.
 """
 
 from __future__ import annotations
 
 import builtins
-import operator
 import types
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from agentlab.tasks.scorers.programs.box.values import IMMUTABLE, MUTABLE
-
-
-def _special(names: str) -> frozenset[str]:
-    return frozenset(f"__{name}__" for name in names.split())
-
-
-UNARY = _special(
-    "call len length_hint iter next reversed getitem setitem delitem bool int float complex index bytes enter exit abs "
-    "neg pos invert round trunc floor ceil format fspath str repr hash dir"
-)
-"""Special methods that are forwarded whatever their arguments: they say nothing of what a test expects."""
-
-BINARY = (
-    _special("eq ne lt le gt ge")
-    | _special("add sub mul matmul truediv floordiv mod divmod pow lshift rshift and or xor")
-    | _special("radd rsub rmul rmatmul rtruediv rfloordiv rmod rdivmod rpow rlshift rrshift rand ror rxor")
-    | _special("iadd isub imul imatmul itruediv ifloordiv imod ipow ilshift irshift iand ior ixor")
-)
-SPECIALS = UNARY | BINARY | {"__contains__"}
-
-REMEMBERED = _special("float int index complex hash trunc floor ceil")
-"""Conversions that are asked once for every handle, so that one result cannot be many numbers."""
-
-NEVER_READ = BINARY | {"__contains__", "__array_ufunc__", "__array_function__"}
-"""Methods that are no attributes here: called as such they would carry the value that a result is compared with."""
-
-COMPARING = frozenset(
-    ["difference", "intersection", "union", "symmetric_difference", "issubset", "issuperset", "isdisjoint"]
-) | {"count", "index"}
-"""Methods of containers that are applied here, on the plain contents, when a test gives them a value of its own."""
-
 Forward = Callable[..., Any]
 
 
-class Link(Protocol):
-    """What a stand-in needs of the bridge: `ask(op, ...)` sends a request about an object and returns its result."""
+def special_names(names: str) -> frozenset[str]:
+    """The names of special methods, from their cores."""
+    return frozenset(f"__{name}__" for name in names.split())
 
-    def ask(self, op: str, *args: Any) -> Any: ...
+
+UNARY = special_names(
+    "call len length_hint iter next reversed getitem setitem delitem bool int float complex index bytes enter exit abs "
+    "neg pos invert round trunc floor ceil format fspath str repr hash dir await aiter anext aenter aexit"
+)
+"""Special methods that are forwarded whatever their arguments: they say nothing of what a test expects."""
+
+COMPARISONS = special_names("eq ne lt le gt ge")
+BINARY = (
+    COMPARISONS
+    | special_names("add sub mul matmul truediv floordiv mod divmod pow lshift rshift and or xor")
+    | special_names("radd rsub rmul rmatmul rtruediv rfloordiv rmod rdivmod rpow rlshift rrshift rand ror rxor")
+    | special_names("iadd isub imul imatmul itruediv ifloordiv imod ipow ilshift irshift iand ior ixor")
+)
+SPECIALS = UNARY | BINARY | {"__contains__"}
+
+
+def may_be_read(name: str) -> bool:
+    """Whether a name is an attribute here. Not operators, and not what numpy calls in their place: called as methods
+    they would carry the value that a result is compared with.
+    """
+    return name not in BINARY and name != "__contains__" and not name.startswith("__array")
+
+
+class Link(Protocol):
+    """What a stand-in needs of the bridge."""
+
+    changes: int
+    """Raised by every request that may change an object, on either side."""
+    traffic: int
+    """Raised by every request, on either side."""
+
+    def ask(self, op: str, *args: Any) -> Any:
+        """Send a request about an object and return its result."""
+        ...
 
 
 def is_remote(value: Any) -> bool:
@@ -78,8 +78,10 @@ class ProxyType(type):
         return cls._bridge_.ask("call", cls, args, kwargs)
 
     def __getattr__(cls, name: str) -> Any:
-        if name in NEVER_READ:
+        if not may_be_read(name):
             raise AttributeError(name)
+        if name == "__dataclass_fields__":
+            return _dataclass_fields(cls)
         return cls._bridge_.ask("get", cls, name)
 
     def __setattr__(cls, name: str, value: Any) -> None:
@@ -104,6 +106,21 @@ class ProxyType(type):
 
     def __contains__(cls, item: Any) -> bool:
         return any(item is other or item == other for other in cls)
+
+
+def _dataclass_fields(cls: ProxyType) -> dict[str, Any]:
+    """The fields of a dataclass, as this side's `dataclasses` knows its own: for `asdict`, `replace`, `fields`."""
+    names = cls._bridge_.ask("fields", cls)
+    if type(names) is not list:
+        raise AttributeError("__dataclass_fields__")
+    import dataclasses  # slow to import, and few tests look
+
+    made = {}
+    for name, init, kind in names:
+        made[name] = found = dataclasses.field(init=bool(init))
+        found.name, found.type = str(name), kind
+        found._field_type = dataclasses._FIELD  # type: ignore[attr-defined]
+    return made
 
 
 def refuse_subclass(cls: type, /, **_: Any) -> None:
@@ -142,193 +159,3 @@ class ProxyModule(types.ModuleType):
 
     def __delattr__(self, name: str) -> None:
         object.__getattribute__(self, "_bridge_").ask("del", self, name)
-
-
-def _forward(link: Link, name: str) -> Forward:
-    def special(self: Any, *args: Any) -> Any:
-        return link.ask("special", self, name, args)
-
-    return special
-
-
-def _forward_once(link: Link, name: str) -> Forward:
-    def special(self: Any) -> Any:
-        kept = object.__getattribute__(self, "__dict__").setdefault("_bridge_kept_", {})
-        if name not in kept:
-            kept[name] = link.ask("special", self, name, ())
-        return kept[name]
-
-    return special
-
-
-def _forward_call(link: Link) -> Forward:
-    def special(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return link.ask("call", self, args, kwargs)
-
-    return special
-
-
-def _leave(link: Link) -> Forward:
-    """The end of a `with` block: the program may swallow what it likes, but no failed assertion."""
-
-    def leave(self: Any, kind: Any, error: Any, trace: Any) -> Any:
-        swallowed = link.ask("special", self, "__exit__", (kind, error, None))
-        return False if isinstance(error, AssertionError) else swallowed
-
-    return leave
-
-
-def _forward_between_handles(link: Link, name: str) -> Forward:
-    def special(self: Any, other: Any) -> Any:
-        return link.ask("special", self, name, (other,)) if is_remote(other) else NotImplemented
-
-    return special
-
-
-def _equality(link: Link) -> Forward:
-    """`==` between handles, unless the program's class equals anything at all: then it is no comparison."""
-    equals_anything: list[bool] = []
-
-    def equal(self: Any, other: Any) -> Any:
-        if not is_remote(other):
-            return NotImplemented
-        result = link.ask("special", self, "__eq__", (other,))
-        if result is NotImplemented or not result or self is other:
-            return result
-        if not equals_anything:
-            equals_anything.append(bool(link.ask("equals_anything", self)))
-        return False if equals_anything[0] else result
-
-    return equal
-
-
-def _contains(link: Link) -> Forward:
-    def contains(self: Any, item: Any) -> bool:
-        if is_remote(item):
-            return bool(link.ask("special", self, "__contains__", (item,)))
-        return any(item is other or item == other for other in self)
-
-    return contains
-
-
-def _plain(link: Link, value: Any, base: type) -> Any:
-    """The contents of a container, which are exactly a built-in or nothing at all."""
-    plain = link.ask("plain", value)
-    if type(plain) is not base:
-        raise TypeError("the program sent no contents of a container")
-    return plain
-
-
-def _on_plain_value(link: Link, name: str, base: type) -> Forward:
-    """An operator of a list, dict or set of the program's own class: applied to its plain contents, here."""
-    function = getattr(operator, name, None)
-
-    def special(self: Any, other: Any) -> Any:
-        plain = _plain(link, self, base)
-        if is_remote(other):
-            other = link.ask("plain", other)
-        return function(plain, other) if function else getattr(base, name)(plain, other)
-
-    return special
-
-
-def _after_list(link: Link) -> Forward:
-    def added(self: Any, other: Any) -> Any:
-        return other + _plain(link, self, list) if type(other) is list else NotImplemented
-
-    return added
-
-
-def _method(link: Link, name: str, base: type) -> Forward:
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if name in COMPARING and not kwargs and not all(is_remote(arg) for arg in args):
-            return getattr(base, name)(_plain(link, self, base), *args)
-        return link.ask("call", link.ask("get", self, name), args, kwargs)
-
-    return method
-
-
-def _attributes(link: Link) -> dict[str, Any]:
-    def get(self: Any, name: str) -> Any:
-        if name in NEVER_READ:
-            raise AttributeError(name)
-        return link.ask("get", self, name)
-
-    def put(self: Any, name: str, value: Any) -> None:
-        link.ask("set", self, name, value)
-
-    def remove(self: Any, name: str) -> None:
-        link.ask("del", self, name)
-
-    def copy(self: Any) -> Any:
-        return link.ask("copy", self, False)
-
-    def deepcopy(self: Any, _: Any) -> Any:
-        return link.ask("copy", self, True)
-
-    def reduce(self: Any, _: Any) -> Any:
-        raise TypeError("an object of the other process cannot be pickled")
-
-    return {
-        "__getattr__": get,
-        "__setattr__": put,
-        "__delattr__": remove,
-        "__copy__": copy,
-        "__deepcopy__": deepcopy,
-        "__reduce_ex__": reduce,
-        "__init_subclass__": classmethod(refuse_subclass),
-    }
-
-
-def namespace(link: Link, number: int, specials: list[str], base: type | None) -> dict[str, Any]:
-    """The attributes of a local class: which special methods it has is what the other side's class has."""
-    made = _attributes(link) | {"_bridge_class_id_": number}
-    if base in IMMUTABLE:  # operators, iteration and comparison are the built-in's own, on the value that was sent
-        return made
-    for name in specials:
-        if name == "__call__":
-            made[name] = _forward_call(link)
-        elif name == "__contains__":
-            made[name] = _contains(link)
-        elif name == "__eq__":
-            made[name] = _equality(link)
-        elif name == "__exit__":
-            made[name] = _leave(link)
-        elif name in REMEMBERED:
-            made[name] = _forward_once(link, name)
-        elif name in UNARY:
-            made[name] = _forward(link, name)
-        elif name in BINARY:
-            made[name] = _forward_between_handles(link, name)
-    if base in MUTABLE:
-        made |= _live_container(link, base) | {"__class__": _looks_like(base)}
-    made.setdefault("__str__", _forward(link, "__str__"))
-    made.setdefault("__repr__", _forward(link, "__repr__"))
-    return made
-
-
-def _looks_like(base: type) -> property:
-    """`isinstance(x, list)` holds, yet no real and empty list is there for C code to read past the methods."""
-    shadows: dict[type, type] = {}
-
-    def shadow(self: Any) -> type:
-        kind = type(self)
-        if kind not in shadows:
-            shadows[kind] = type(kind.__name__, (base,), {"__module__": kind.__module__})
-        return shadows[kind]
-
-    return property(shadow)
-
-
-def _live_container(link: Link, base: type) -> dict[str, Any]:
-    made: dict[str, Any] = {"__hash__": None}
-    for name in dir(base):
-        if name in BINARY or name == "__contains__":
-            made[name] = _on_plain_value(link, name, base)
-        elif name in UNARY and name != "__hash__":
-            made[name] = _forward(link, name)
-        elif not name.startswith("_"):
-            made[name] = _method(link, name, base)
-    if base is list:
-        made["__radd__"] = _after_list(link)
-    return made

@@ -38,7 +38,7 @@ class Report:
         """Run one announced test."""
         self._callbacks.failed_callback = None
         try:
-            test()
+            _carry_out(test())
         except BaseException as error:  # noqa: BLE001 - SystemExit and the like are failures too
             self.fail(name, self.describe(error))
         else:
@@ -77,6 +77,16 @@ class Report:
     def summary(self) -> dict[str, Any]:
         """Numbers and the first failures, for the verdict."""
         return {"total": len(self.expected), "passed": len(self.passed), "failures": self.failures[:MAX_FAILURES]}
+
+
+def _carry_out(result: Any) -> None:
+    """Run what a test only returned: an `async def` has done nothing yet when it is called, nor has a generator."""
+    if isinstance(result, types.CoroutineType):
+        import asyncio  # slow to import, and few tests are coroutines
+
+        asyncio.run(result)
+    elif isinstance(result, types.GeneratorType | types.AsyncGeneratorType):
+        raise TypeError("a test that yields is not carried out")
 
 
 def run_module(name: str, report: Report, before: Callable[[], None]) -> None:

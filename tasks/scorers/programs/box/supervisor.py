@@ -13,59 +13,98 @@ import json
 import os
 import resource
 import sys
+import threading
 import types
 from collections.abc import Sequence
 from typing import Any
 
+from agentlab.tasks.scorers.programs.box.awaiting import Tasks
 from agentlab.tasks.scorers.programs.box.bridge import Bridge, proxy_module
-from agentlab.tasks.scorers.programs.box.proxies import UNARY, is_remote
+from agentlab.tasks.scorers.programs.box.proxies import BINARY, UNARY, is_remote
 from agentlab.tasks.scorers.programs.box.report import Report, run_module
 from agentlab.tasks.scorers.programs.box.wire import Channel, ChannelLost
 
 MEMORY = 400 << 20
-NEVER_LEAVE = (types.ModuleType, types.FrameType, types.CodeType, types.TracebackType, Bridge, Channel)
+THREAD_STACK = 1 << 20
+NEVER_LEAVE = (types.ModuleType, types.FrameType, types.CodeType, types.TracebackType, Bridge, Channel, Tasks)
 MOCK_CONTROLS = frozenset(["configure_mock", "attach_mock", "reset_mock", "mock_add_spec"])
 READ_ONLY = UNARY - {"__setitem__", "__delitem__", "__dir__"}
+AWAITING = frozenset(["settled", "outcome", "cancel"])
 
 
 class SupervisorBridge(Bridge):
     """The tests' side: the program may use what a test hands to it, and reach nothing else from there."""
 
+    tells_causes = False
+
     def __init__(self, channel: Channel) -> None:
         super().__init__(channel)
         self.failed_callback: AssertionError | None = None
         """An assertion of the tests' own that failed inside a callback: the program may swallow it, the verdict not."""
+        self._tasks = Tasks(own_loop=False)
 
-    def serve_operation(self, op: Any, args: list[Any]) -> Any:
-        if isinstance(args[0], type) and not self.was_handed(args[0]):
+    def serve_operation(self, op: Any, packed: list[Any], args: list[Any]) -> Any:
+        if op in AWAITING and type(args[0]) is int:
+            return getattr(self._tasks, op)(args[0])
+        if not _is_handle(packed[0]):
+            # A text of the program's own has methods too: `format` would read any attribute of what it is given.
+            raise AttributeError("this is no object of the tests")
+        value, *rest = args
+        if isinstance(value, type) and not self.was_handed(value):
             raise AttributeError("this class was not handed to the program")
         if op == "get":
-            value, name = args
+            (name,) = rest
             if type(name) is not str or name.startswith("_") or name in MOCK_CONTROLS:
                 raise AttributeError("this attribute of a test's object is out of reach")
             return getattr(value, name)
         if op == "call":
-            value, positional, named = args
+            positional, named = rest
             return value(*positional, **named)
         if op == "special":
-            value, name, rest = args
-            if name not in READ_ONLY:
+            name, operands = rest
+            between = name in BINARY and _are_handles(packed[2])
+            if name not in READ_ONLY and not between:
                 raise AttributeError("this operation on a test's object is out of reach")
-            return iter(value) if name == "__iter__" else getattr(value, name)(*rest)
+            return iter(value) if name == "__iter__" else getattr(value, name)(*operands)
+        if op == "await":
+            return self._tasks.begin(value)
         raise AttributeError("a test's object cannot be changed by the program")
 
     def observe(self, error: BaseException) -> None:
         if isinstance(error, AssertionError) and not getattr(error, "_bridge_remote_", False):
             self.failed_callback = error
 
-    def may_leave(self, value: Any) -> bool:
-        return not isinstance(value, NEVER_LEAVE)
+    def leaving(self, value: Any) -> Any:
+        if isinstance(value, NEVER_LEAVE) or _is_loop(value):
+            raise TypeError(f"a {type(value).__name__} of the tests cannot be handed to the program")
+        return list(value) if _holds_calls(value) else value
 
     def module(self, name: str, number: Any) -> types.ModuleType:
         """The module that the worker holds under `number`."""
         if type(number) is not int:
             raise self.channel.fail("the program sent no module")
         return proxy_module(self, name, number)
+
+
+def _is_handle(packed: Any) -> bool:
+    return type(packed) is list and packed[:1] == ["o"]
+
+
+def _are_handles(packed: Any) -> bool:
+    """Whether a tuple of operands holds nothing but objects of the tests."""
+    return type(packed) is list and packed[:1] == ["t"] and all(map(_is_handle, packed[1:]))
+
+
+def _holds_calls(value: Any) -> bool:
+    """Whether a value is a mock's own list of the calls it has seen: the program may read those, not forget them."""
+    mock = sys.modules.get("unittest.mock")
+    return mock is not None and isinstance(value, mock._CallList)
+
+
+def _is_loop(value: Any) -> bool:
+    """Whether a value is an event loop, which starts processes for whoever has it."""
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and isinstance(value, asyncio.AbstractEventLoop)
 
 
 class CandidateModules:
@@ -165,7 +204,8 @@ def main(config: dict[str, Any]) -> None:
     reader = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 100)
     writer = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 100)
     os.dup2(2, 1)  # what tests print is no frame
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))  # the address space would bound a test's threads to two
+    threading.stack_size(THREAD_STACK)
     channel = Channel(reader, writer, b"W")
     channel.send_raw(b"R", b"")
     bridge = SupervisorBridge(channel)

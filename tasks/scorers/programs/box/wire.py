@@ -11,8 +11,9 @@ import os
 import struct
 from typing import Any
 
-MAX_FRAME = 4 << 20
-MAX_TOTAL = 48 << 20
+MAX_FRAME = 24 << 20
+"""Holds a list of a million floats, which tests of efficiency use."""
+MAX_TOTAL = 128 << 20
 MAX_FRAMES = 200_000
 
 

@@ -17,7 +17,9 @@ import sys
 import types
 from typing import Any
 
+from agentlab.tasks.scorers.programs.box.awaiting import Tasks
 from agentlab.tasks.scorers.programs.box.bridge import Bridge
+from agentlab.tasks.scorers.programs.box.iterating import taken
 from agentlab.tasks.scorers.programs.box.values import literal_base, plain_value
 from agentlab.tasks.scorers.programs.box.wire import Channel, ChannelLost
 
@@ -42,7 +44,11 @@ def special(value: Any, name: str, args: tuple[Any, ...]) -> Any:
 class WorkerBridge(Bridge):
     """The candidate's side: the supervisor may do anything with the candidate's objects."""
 
-    def serve_operation(self, op: Any, args: list[Any]) -> Any:
+    def __init__(self, channel: Channel) -> None:
+        super().__init__(channel)
+        self._tasks = Tasks(own_loop=True)
+
+    def serve_operation(self, op: Any, packed: list[Any], args: list[Any]) -> Any:
         return getattr(self, f"do_{op}")(*args)
 
     def do_get(self, value: Any, name: str) -> Any:
@@ -67,6 +73,29 @@ class WorkerBridge(Bridge):
     def do_copy(self, value: Any, deep: bool) -> Any:
         return copy.deepcopy(value) if deep else copy.copy(value)
 
+    def do_ahead(self, iterator: Any, most: int) -> Any:
+        return taken(iterator, most)
+
+    def do_fields(self, kind: type) -> list[Any] | None:
+        """Of a dataclass: its fields' names, whether its constructor takes them, and their types."""
+        found = getattr(kind, "__dataclass_fields__", None)
+        if found is None:
+            return None
+        dataclasses = importlib.import_module("dataclasses")
+        return [[field.name, field.init, field.type] for field in dataclasses.fields(kind)]
+
+    def do_await(self, value: Any) -> int:
+        return self._tasks.begin(value)
+
+    def do_settled(self, number: int) -> bool:
+        return self._tasks.settled(number)
+
+    def do_outcome(self, number: int) -> Any:
+        return self._tasks.outcome(number)
+
+    def do_cancel(self, number: int) -> None:
+        self._tasks.cancel(number)
+
     def do_equals_anything(self, value: Any) -> bool:
         """Whether an object says that it equals one that nobody has seen before."""
         try:
@@ -83,7 +112,7 @@ class WorkerBridge(Bridge):
 
     def do_import(self, name: str) -> int:
         """Import a module of the candidate's; the number of its handle."""
-        return self._number(importlib.import_module(name))
+        return self.handle(importlib.import_module(name))
 
     def do_load(self, name: str, sources: list[str]) -> int:
         """Run `sources` one after the other as one new module; the number of its handle."""
@@ -91,7 +120,7 @@ class WorkerBridge(Bridge):
         sys.modules[name] = module
         for position, source in enumerate(sources):
             exec(compile(source, f"<{name} {position}>", "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - the candidate's code, in its box
-        return self._number(module)
+        return self.handle(module)
 
 
 def main(config: dict[str, Any]) -> None:
@@ -112,6 +141,6 @@ def main(config: dict[str, Any]) -> None:
     try:
         channel.send(["ready"])
         while True:
-            bridge.serve(channel.receive())
+            bridge.serve_next()
     except ChannelLost:
         os._exit(0)
