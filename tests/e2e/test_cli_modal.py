@@ -39,7 +39,9 @@ async def test_quickstart_passes_on_modal(cli: Cli, account: dict[str, str]) -> 
     with RunReader(cli.run_dir) as reader:
         assert reader.document()["isolation"] == "modal"
         assert reader.document()["images"]["agentlab/python:latest"].startswith("im-")
-        events = [event for row in reader.trials() for event in reader.events(row) if isinstance(event, SandboxStart)]
+        stored = [found for row in reader.trials() for found in reader.events(row.trial)]
+    events = [found.event for found in stored if isinstance(found.event, SandboxStart)]
+    assert events
     assert {(event.sandbox, event.isolation) for event in events} == {("modal", "modal")}
     assert all(event.box.startswith("sb-") for event in events)
 

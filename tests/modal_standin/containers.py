@@ -141,7 +141,13 @@ class Containers:
         """Make the container. Raises EngineError."""
         created = await self.engine.call("POST", "/containers/create", _config(box.definition, image, env))
         box.container = created["Id"]
-        await self.engine.call("POST", f"/containers/{box.container}/start")
+        try:
+            await self.engine.call("POST", f"/containers/{box.container}/start")
+        except EngineError:
+            # The engine may be removing it already.
+            with contextlib.suppress(EngineError):
+                await self.engine.call("DELETE", f"/containers/{box.container}", force="1")
+            raise
         self.sandboxes[box.id] = box
         self._spawn(self._watch(box))
 
