@@ -211,13 +211,15 @@ class AgentSandbox:
             raise ValueError(f"{path}: {len(data)} bytes are more than the {MAX_FILE} allowed")
         await self._file("write", user, path, data, mode=mode)
 
-    async def snapshot(self, path: str = "", *, max_bytes: int = 256 << 20) -> bytes:
-        return await self._file("snapshot", "task", path, max_bytes=max_bytes)
+    async def snapshot(self, path: str = "", *, max_bytes: int = 256 << 20, user: User = "task") -> bytes:
+        return await self._file("snapshot", user, path, max_bytes=max_bytes)
 
-    async def restore(self, archive: bytes, path: str = "", *, user: User = "task") -> None:
+    async def restore(
+        self, archive: bytes, path: str = "", *, user: User = "task", instead: Sequence[str] = ()
+    ) -> None:
         # Looked at before anything is sent, so that a refused archive leaves no half of itself; the agent looks again.
         archives.check(archive, MAX_ARCHIVE, links_may_leave=user == "task")
-        await self._file("restore", user, path, archive, max_bytes=MAX_ARCHIVE)
+        await self._file("restore", user, path, archive, max_bytes=MAX_ARCHIVE, instead=list(instead))
 
     async def remove(self, path: str, *, user: User = "task") -> None:
         await self._file("remove", user, path)

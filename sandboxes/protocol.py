@@ -248,12 +248,17 @@ class Sandbox(Protocol):
         """
         ...
 
-    async def snapshot(self, path: str = "", *, max_bytes: int = 256 << 20) -> bytes:
+    async def snapshot(self, path: str = "", *, max_bytes: int = 256 << 20, user: User = "task") -> bytes:
         """An uncompressed tar of the directory: regular files, directories and links, nothing else."""
         ...
 
-    async def restore(self, archive: bytes, path: str = "", *, user: User = "task") -> None:
-        """Unpack a tar under `path`. Members that would leave it, devices and pipes are refused with ValueError."""
+    async def restore(
+        self, archive: bytes, path: str = "", *, user: User = "task", instead: Sequence[str] = ()
+    ) -> None:
+        """Unpack a tar under `path`. Members that would leave it, devices and pipes are refused with ValueError.
+
+        `instead`: absolute paths at which first everything is removed, with links and files that stand in the way.
+        """
         ...
 
     async def remove(self, path: str, *, user: User = "task") -> None:

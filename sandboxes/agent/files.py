@@ -147,7 +147,10 @@ def write(path: str, mode: int, follow: bool) -> None:
 def changed_since(moment_ns: int, places: list[str], most: int) -> None:
     """Write to descriptor 1, one on a line, up to `most` paths at or below `places` whose last change of any kind was
     after `moment_ns`: contents, owner, mode, name; for a directory also what it holds. Nobody can set that time.
+
+    On an overlay nothing can change below a directory without a new copy of it, so old ones need not be entered.
     """
+    layered = _is_overlay()
     found: list[str] = []
     waiting = list(places)
     while waiting and len(found) < most:
@@ -156,11 +159,32 @@ def changed_since(moment_ns: int, places: list[str], most: int) -> None:
             status = os.stat(path, follow_symlinks=False)
             if status.st_ctime_ns > moment_ns:
                 found.append(path)
-            if stat.S_ISDIR(status.st_mode):
+            if stat.S_ISDIR(status.st_mode) and not (layered and status.st_ctime_ns <= moment_ns):
                 waiting += [path.rstrip("/") + "/" + name for name in os.listdir(path)]
         except OSError:
             continue
     write_all(1, "\n".join(found).encode("utf-8", "surrogateescape"))
+
+
+def _is_overlay() -> bool:
+    with open("/proc/self/mounts", encoding="utf-8", errors="replace") as mounts:
+        kinds = [line.split()[2] for line in mounts if line.split()[1:2] == ["/"]]
+    return kinds[-1:] == ["overlay"]
+
+
+def make_way(path: str) -> None:
+    """Remove what lies at `path`, and whatever on the way to it is no directory: links and files."""
+    parts = parts_of(path)
+    for end in range(1, len(parts)):
+        above = "/" + "/".join(parts[:end])
+        try:
+            if stat.S_ISDIR(os.stat(above, follow_symlinks=False).st_mode):
+                continue
+        except FileNotFoundError:
+            return
+        os.unlink(above)
+        return
+    remove(path, follow=False)
 
 
 def remove(path: str, follow: bool) -> None:

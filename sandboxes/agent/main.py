@@ -264,6 +264,8 @@ class Agent:
             elif what == "changed":
                 files.changed_since(self._ready_ns, request["places"], request["most"])
             else:
+                for place in request["instead"]:
+                    files.make_way(place)
                 tars.restore(path, follow, request["max_bytes"])
 
         self._launch(request, payload, body, number)

@@ -6,13 +6,15 @@ import fnmatch
 import io
 import posixpath
 import tarfile
+import time
 from dataclasses import dataclass
 
 from agentlab.sandboxes.protocol import Sandbox
 from agentlab.tasks.harbor import places
 from agentlab.tasks.harbor.config import Artifact, Step
 from agentlab.tasks.harbor.task import HarborTask
-from agentlab.tasks.types import VerifierError, Work
+from agentlab.tasks.types import Work
+from agentlab.traces.events import Note
 
 MAX_BYTES = 256 << 20
 
@@ -28,31 +30,32 @@ class Kept:
 
 
 async def collect(task: HarborTask, step: Step | None, work: Work) -> list[Kept]:
-    """What is there of the artifacts that the task names, and all of /logs/artifacts. What is not there is not kept."""
+    """What is there of the artifacts that the task names, and all of /logs/artifacts.
+
+    What is a link, a device, or too much is left out and noted: an agent must not be able to stop its own verdict.
+    """
     found = []
     left = MAX_BYTES
     for entry in (Artifact(source=places.ARTIFACTS), *task.artifacts(step)):
-        kept = await _take(work.sandbox, entry, left)
-        if kept is not None:
-            left -= len(kept.data)
-            found.append(kept)
+        source = posixpath.normpath(posixpath.join(work.sandbox.workdir, entry.source))
+        try:
+            kept = await _take(work.sandbox, source, entry, left)
+        except FileNotFoundError:
+            continue
+        except (ValueError, OSError) as error:
+            work.recorder.record(Note(at=time.time(), text=f"the artifact {source} was not kept: {error}"))
+            continue
+        left -= len(kept.data)
+        found.append(kept)
     return found
 
 
-async def _take(box: Sandbox, entry: Artifact, left: int) -> Kept | None:
-    source = posixpath.normpath(posixpath.join(box.workdir, entry.source))
+async def _take(box: Sandbox, source: str, entry: Artifact, left: int) -> Kept:
     destination = entry.destination or source.lstrip("/")
     try:
+        archive = await box.snapshot(source, max_bytes=left, user="grader")
+    except NotADirectoryError:
         return Kept(source, await box.read_file(source, max_bytes=left, user="grader"), False, destination)
-    except IsADirectoryError:
-        pass
-    except (ValueError, OSError):
-        # Not there, a link or a device: nothing that could be carried on.
-        return None
-    try:
-        archive = await box.snapshot(source, max_bytes=left)
-    except (ValueError, OSError) as error:
-        raise VerifierError(f"the artifact {entry.source} cannot be kept: {error}") from None
     return Kept(source, _without(archive, entry.exclude), True, destination)
 
 
@@ -90,7 +93,8 @@ async def lay(held: list[Kept], box: Sandbox) -> None:
         if kept.is_folder:
             await box.restore(kept.data, kept.source, user="grader")
         else:
-            await box.write_file(kept.source, kept.data, user="grader")
+            # Nobody knows any more whether it could be executed.
+            await box.write_file(kept.source, kept.data, mode=0o755, user="grader")
 
 
 async def keep(held: list[Kept], work: Work) -> None:

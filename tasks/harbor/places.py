@@ -1,11 +1,10 @@
-"""Folders of a box that belong to the verifier: made when nothing of the agent runs any more, whatever it left."""
+"""Folders of a box that Harbor promises, and those that belong to its verifier."""
 
 from __future__ import annotations
 
 import io
 import tarfile
-
-from agentlab.sandboxes.protocol import Sandbox, User
+from collections.abc import Mapping
 
 TESTS = "/tests"
 SOLUTION = "/solution"
@@ -14,33 +13,18 @@ AGENT_LOGS = "/logs/agent"
 ARTIFACTS = "/logs/artifacts"
 
 
-async def clear(box: Sandbox, path: str) -> None:
-    """Make sure that nothing lies at `path`, and that no part of the way to it is a link or a file."""
-    parts = [part for part in path.split("/") if part]
-    for end in range(1, len(parts)):
-        above = "/" + "/".join(parts[:end])
-        if not await _is_folder(box, above):
-            await box.remove(above, user="grader")
-    await box.remove(path, user="grader")
-
-
-async def _is_folder(box: Sandbox, path: str) -> bool:
-    """Whether `path` is a folder or nothing, no link followed. The box's keeper tells, not its programs."""
-    try:
-        await box.read_file(path, max_bytes=0, user="grader")
-    except (IsADirectoryError, FileNotFoundError):
-        return True
-    except (ValueError, OSError):
-        return False
-    return False
-
-
-async def make_folder(box: Sandbox, path: str, mode: int, user: User = "grader") -> None:
-    """A folder with that mode, whoever made it; the folders above it are made where they are missing."""
-    parent, _, name = path.rpartition("/")
+def folders(modes: Mapping[str, int], contents: Mapping[str, bytes] | None = None) -> bytes:
+    """A tar, to be unpacked at `/`, of folders with those modes, and with the members of other tars in them."""
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as archive:
-        info = tarfile.TarInfo(name)
-        info.type, info.mode = tarfile.DIRTYPE, mode
-        archive.addfile(info)
-    await box.restore(out.getvalue(), parent or "/", user=user)
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for path, mode in modes.items():
+            info = tarfile.TarInfo(path.lstrip("/"))
+            info.type, info.mode = tarfile.DIRTYPE, mode
+            archive.addfile(info)
+        for path, inner in (contents or {}).items():
+            with tarfile.open(fileobj=io.BytesIO(inner), mode="r:") as source:
+                for member in source:
+                    data = source.extractfile(member) if member.isreg() else None
+                    member.name = f"{path.lstrip('/')}/{member.name}"
+                    archive.addfile(member, data)
+    return out.getvalue()

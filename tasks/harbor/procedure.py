@@ -74,8 +74,8 @@ class HarborProcedure:
         task, box = self.task(work.sample), work.sandbox
         step = task.step(work.step.name)
         if step is None or step is task.config.steps[0]:
-            for folder in (places.AGENT_LOGS, places.ARTIFACTS):
-                await places.make_folder(box, folder, 0o777)
+            logs = dict.fromkeys((places.AGENT_LOGS, places.ARTIFACTS), 0o777)
+            await box.restore(places.folders(logs), "/", user="grader", instead=list(logs))
             loose = task.loose_files()
             if loose is not None:
                 await box.restore(as_tar(loose), user="grader")
@@ -98,12 +98,11 @@ class HarborProcedure:
         task = self.task(work.sample)
         step = task.step(work.step.name)
         archive = as_tar(task.solution(step), scripts=True)
-        await work.sandbox.remove(places.SOLUTION, user="grader")
-        await work.sandbox.restore(archive, places.SOLUTION, user="grader")
+        await work.sandbox.restore(archive, places.SOLUTION, user="grader", instead=[places.SOLUTION])
         env = {"DEBIAN_FRONTEND": "noninteractive", **expand(task.config.solution.env, work.terms.variables)}
         log = f"{places.AGENT_LOGS}/oracle.txt"
-        command = f"{places.SOLUTION}/solve.sh > {log} 2>&1"
-        await _run(work, ["sh", "-c", command], timeout=task.agent_seconds(step) or ORACLE_S, env=env, log=log)
+        command = f"{places.SOLUTION}/solve.sh > {log} 2>&1; code=$?; tail -c {SHOWN} {log}; exit $code"
+        await _run(work, ["sh", "-c", command], timeout=task.agent_seconds(step) or ORACLE_S, env=env)
 
     def goes_on(self, sample: Sample, step: Step, score: Score) -> bool:
         config = self.task(sample).step(step.name)
@@ -152,24 +151,17 @@ async def _run(
     timeout: float,
     env: Mapping[str, str] | None = None,
     user: User = "task",
-    log: str = "",
 ) -> ExecResult:
-    """A command of the task's own in the box, recorded. `log` is the file that its output went to."""
+    """A command of the task's own in the box, recorded."""
     started = time.monotonic()
     result = await work.sandbox.exec(argv, env=env, user=user, timeout=timeout)
-    said = result.stdout.decode("utf-8", "replace")
-    if log:
-        try:
-            said = (await work.sandbox.read_file(log, max_bytes=16 << 20)).decode("utf-8", "replace")
-        except (ValueError, OSError):
-            said = ""
     work.recorder.record(
         SandboxExec(
             at=time.time(),
             box=work.sandbox.id,
             argv=tuple(argv),
             exit_code=result.exit_code,
-            stdout=said[-SHOWN:],
+            stdout=result.stdout.decode("utf-8", "replace")[-SHOWN:],
             stderr=result.stderr.decode("utf-8", "replace")[-SHOWN:],
             timed_out=result.timed_out,
             oom=result.oom,

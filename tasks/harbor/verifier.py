@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import posixpath
+import io
+import tarfile
 import time
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -14,6 +16,10 @@ from agentlab.tasks.types import Score, VerifierError, Work
 from agentlab.tasks.variables import expand
 from agentlab.traces.events import SandboxExec
 
+LOG = "test-stdout.txt"
+READ = (LOG, "reward.json", "reward.txt")
+MAX_LOGS = 16 << 20
+KEPT_LOG = 64_000
 SHOWN = 4000
 
 
@@ -55,14 +61,10 @@ async def verify(task: HarborTask, work: Work) -> Score:
         raise VerifierError("the task wants a box of its own for its verifier, and none was given")
     async with AsyncExitStack() as stack:
         box = await stack.enter_async_context(work.own_box())
-        await _make_logs(box)
         await artifacts.lay(held, box)
-        if await _has_tests(box):
-            await _make_executable(box)
-        else:
-            await _lay_tests(task, work, box)
-        said = await _run_tests(task, work, box)
-        return Verdict(await _read_rewards(box), said, ()).score()
+        await _lay_tests(box, None if await _has_tests(box) else task.tests(work.step.name))
+        earned, said = await _run_tests(task, work, box)
+        return Verdict(earned, said, ()).score()
 
 
 async def _in_the_agents_box(task: HarborTask, work: Work) -> Verdict:
@@ -77,78 +79,96 @@ async def _in_the_agents_box(task: HarborTask, work: Work) -> Verdict:
     await artifacts.keep(await artifacts.collect(task, task.step(work.step.name), work), work)
     findings = await tampering.undo(box) if work.terms.restore_tools else tampering.Findings()
     labels += findings.labels
-    await _make_logs(box)
-    await _lay_tests(task, work, box)
+    await _lay_tests(box, task.tests(work.step.name))
     if work.terms.leave_running:
         await box.thaw()
-    said = await _run_tests(task, work, box)
-    return Verdict(await _read_rewards(box), said, tuple(labels), findings.explanation)
+    earned, said = await _run_tests(task, work, box)
+    return Verdict(earned, said, tuple(labels), findings.explanation)
 
 
-async def _make_logs(box: Sandbox) -> None:
-    """A new folder for the verdict: whatever the agent put there has gone."""
-    await places.clear(box, places.VERIFIER_LOGS)
-    await places.make_folder(box, places.VERIFIER_LOGS, 0o777)
+def _verifier_folders(tests: bytes | None) -> tuple[bytes, list[str]]:
+    """A new folder for the verdict and, where given, the tests; and what goes to make place for them."""
+    if tests is None:
+        return places.folders({places.VERIFIER_LOGS: 0o777}), [places.VERIFIER_LOGS]
+    modes = {places.VERIFIER_LOGS: 0o777, places.TESTS: 0o755}
+    return places.folders(modes, {places.TESTS: tests}), list(modes)
+
+
+async def _lay_tests(box: Sandbox, tests: bytes | None) -> None:
+    archive, instead = _verifier_folders(tests)
+    await box.restore(archive, "/", user="grader", instead=instead)
 
 
 async def _has_tests(box: Sandbox) -> bool:
-    """Whether the verifier's own image brings the tests along."""
+    """Whether the verifier's own image brings the tests along; they can be executed then."""
+    script = f"{places.TESTS}/test.sh"
     try:
-        await box.read_file(f"{places.TESTS}/test.sh", user="grader")
+        text = await box.read_file(script, user="grader")
     except (ValueError, OSError):
         return False
+    await box.write_file(script, text, mode=0o755, user="grader")
     return True
 
 
-async def _lay_tests(task: HarborTask, work: Work, box: Sandbox) -> None:
-    await places.clear(box, places.TESTS)
-    await box.restore(task.tests(work.step.name), places.TESTS, user="grader")
-
-
-async def _run_tests(task: HarborTask, work: Work, box: Sandbox) -> str:
-    """Run the verifier; the end of what it said. Its exit code means nothing."""
+async def _run_tests(task: HarborTask, work: Work, box: Sandbox) -> tuple[dict[str, float], str]:
+    """Run the verifier: its rewards, and the end of what it said. Its exit code means nothing. Raises VerifierError."""
     step = task.step(work.step.name)
     env = expand({**task.config.verifier.env, **(step.verifier.env if step else {})}, work.terms.variables)
-    script = f"{places.TESTS}/test.sh"
-    log = f"{places.VERIFIER_LOGS}/test-stdout.txt"
     started = time.time()
     # As Harbor does: a shell of the box, so that a script without a first line works too.
-    command = f"({script}) > {log} 2>&1"
-    shell = "bash" if (await box.exec(["bash", "-c", ":"], user="grader", timeout=10)).exit_code == 0 else "sh"
-    result = await box.exec([shell, "-c", command], env=env, user="grader", timeout=task.verifier_seconds(step))
+    command = f"({places.TESTS}/test.sh) > {places.VERIFIER_LOGS}/{LOG} 2>&1"
+    argv = ("sh", "-c", 'if command -v bash >/dev/null; then exec bash -c "$1"; fi; exec sh -c "$1"', "sh", command)
+    result = await box.exec(argv, env=env, user="grader", timeout=task.verifier_seconds(step))
     # What it left running must not touch the verdict that is read now.
     await box.quiesce()
-    said = await _tail(box, log)
-    _record(work, box, (shell, "-c", command), result, said, started)
-    work.recorder.artifact(said.encode(), "text/plain", posixpath.basename(log))
+    written = await _read_logs(box)
+    said = written.get(LOG, b"")[-KEPT_LOG:].decode("utf-8", "replace")
+    _record(work, box, ("sh", "-c", command), result, said, started)
+    work.recorder.artifact(said.encode(), "text/plain", LOG)
     if result.timed_out:
         raise VerifierTimeoutError(f"the verifier was stopped after {task.verifier_seconds(step):g} s")
-    return said
+    return _rewards(written), said
 
 
-async def _make_executable(box: Sandbox) -> None:
-    script = f"{places.TESTS}/test.sh"
-    await box.write_file(script, await box.read_file(script, user="grader"), mode=0o755, user="grader")
-
-
-async def _tail(box: Sandbox, path: str) -> str:
+async def _read_logs(box: Sandbox) -> dict[str, bytes]:
+    """The regular files that the verifier wrote and that are read here. Raises RewardInvalidError for a reward that is
+    something else.
+    """
     try:
-        data = await box.read_file(path, max_bytes=16 << 20, user="grader")
+        archive = await box.snapshot(places.VERIFIER_LOGS, max_bytes=MAX_LOGS, user="grader")
     except (ValueError, OSError):
-        return ""
-    return data[-64_000:].decode("utf-8", "replace")
+        # Too much of everything: then one by one.
+        return {name: data for name in READ if (data := await _read_file(box, name)) is not None}
+    found: dict[str, bytes] = {}
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as tar:
+        for member in tar:
+            if member.name not in READ:
+                continue
+            file = tar.extractfile(member) if member.isreg() else None
+            if file is None and member.name != LOG:
+                raise rewards.RewardInvalidError(f"{member.name} is no regular file")
+            found[member.name] = file.read() if file is not None else b""
+    return found
 
 
-async def _read_rewards(box: Sandbox) -> dict[str, float]:
+async def _read_file(box: Sandbox, name: str) -> bytes | None:
+    try:
+        return await box.read_file(f"{places.VERIFIER_LOGS}/{name}", max_bytes=MAX_LOGS, user="grader")
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError) as error:
+        if name == LOG:
+            return b""
+        raise rewards.RewardInvalidError(f"{name} cannot be read: {error}") from None
+
+
+def _rewards(written: Mapping[str, bytes]) -> dict[str, float]:
     """`reward.json`, else `reward.txt`. Raises VerifierError."""
     for name, parse in (("reward.json", rewards.parse_json), ("reward.txt", rewards.parse_text)):
-        try:
-            data = await box.read_file(f"{places.VERIFIER_LOGS}/{name}", max_bytes=rewards.MAX_BYTES, user="grader")
-        except FileNotFoundError:
-            continue
-        except (ValueError, OSError) as error:
-            raise rewards.RewardInvalidError(f"{name} cannot be read: {error}") from None
-        return parse(data)
+        if name in written:
+            if len(written[name]) > rewards.MAX_BYTES:
+                raise rewards.RewardInvalidError(f"{name} has {len(written[name])} bytes")
+            return parse(written[name])
     raise rewards.RewardMissingError("the verifier wrote neither reward.json nor reward.txt")
 
 
