@@ -9,13 +9,13 @@ import posixpath
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from agentlab.sandboxes import archives
 from agentlab.sandboxes.agent import files, wire
-from agentlab.sandboxes.connection import ANSWER_S, AgentConnection, Exchange, Reply
+from agentlab.sandboxes.connection import ANSWER_S, AgentConnection
 from agentlab.sandboxes.protocol import (
     GRADE,
     MAX_FILE,
@@ -29,6 +29,7 @@ from agentlab.sandboxes.protocol import (
     Shell,
     User,
 )
+from agentlab.sandboxes.running import AgentShell, AgentStream, collect, kill_quietly
 from agentlab.traces.events import NetworkAccess
 
 if TYPE_CHECKING:
@@ -144,9 +145,9 @@ class AgentSandbox:
             exchange = await line.begin(op, first, live=False, more=bool(rest), **request)
             feeding = asyncio.create_task(line.add(exchange, rest, last=True)) if rest else None
             try:
-                return await _collect(line, exchange)
+                return await collect(line, exchange)
             except BaseException:
-                await _kill_quietly(line, exchange)
+                await kill_quietly(line, exchange)
                 raise
             finally:
                 line.finish(exchange)
@@ -173,7 +174,7 @@ class AgentSandbox:
         try:
             yield AgentStream(line, exchange, timeout + ANSWER_S)
         finally:
-            await _kill_quietly(line, exchange)
+            await kill_quietly(line, exchange)
             line.finish(exchange)
 
     async def open_shell(self, *, cwd: str = "", env: Mapping[str, str] | None = None) -> Shell:
@@ -288,83 +289,6 @@ class AgentSandbox:
             await self._remove()
 
 
-class AgentStream:
-    """A running command; see `ExecStream`."""
-
-    def __init__(self, line: AgentConnection, exchange: Exchange, patience_s: float) -> None:
-        self._line = line
-        self._exchange = exchange
-        self._patience_s = patience_s
-        self._result: ExecResult | None = None
-
-    async def send(self, data: bytes) -> None:
-        if self._exchange.ended:
-            raise SandboxError("closed", "the command has ended and takes no more input")
-        await self._add(data, last=False)
-
-    async def close_stdin(self) -> None:
-        await self._add(b"", last=True)
-
-    async def _add(self, data: bytes, *, last: bool) -> None:
-        # A command may leave its input unread for as long as it runs; an agent may not.
-        async with self._line.deadline(self._patience_s, "data"):
-            await self._line.add(self._exchange, data, last=last)
-
-    async def __aiter__(self) -> AsyncIterator[tuple[Literal["stdout", "stderr"], bytes]]:
-        while self._result is None:
-            async with self._line.deadline(self._patience_s, "exec"):
-                reply, payload = await self._line.next_item(self._exchange)
-            if reply.t == "end":
-                self._result = _result(reply, b"", b"")
-                for name, rest in (("stdout", payload[: reply.split]), ("stderr", payload[reply.split :])):
-                    if rest:
-                        yield name, rest  # type: ignore[misc]
-            elif payload:
-                yield ("stdout" if reply.t == "out" else "stderr"), payload
-
-    async def result(self) -> ExecResult:
-        async for _ in self:
-            pass
-        if self._result is None:
-            raise SandboxError("protocol", "the stream ended without a result")
-        return self._result
-
-    async def kill(self) -> None:
-        await self._line.kill(self._exchange)
-
-
-class AgentShell:
-    """A stateful shell; see `Shell`."""
-
-    def __init__(self, line: AgentConnection, number: int) -> None:
-        self._line = line
-        self._number = number
-        self._turn = asyncio.Lock()
-        self._closed = False
-
-    async def run(self, command: str, *, timeout: float, max_output: int = MAX_OUTPUT) -> ExecResult:
-        if self._closed:
-            raise SandboxError("closed", "the shell is closed")
-        async with self._turn, self._line.deadline(timeout + ANSWER_S, "run"):
-            fields = {"shell": self._number, "timeout": timeout, "max_output": max_output}
-            exchange = await self._line.begin("run", command.encode("utf-8", "surrogateescape"), **fields)
-            try:
-                return await _collect(self._line, exchange)
-            except asyncio.CancelledError:
-                await asyncio.shield(self._stop(for_good=False))
-                raise
-            finally:
-                self._line.finish(exchange)
-
-    async def _stop(self, *, for_good: bool) -> None:
-        await self._line.ask("stop", shell=self._number, for_good=for_good)
-
-    async def close(self) -> None:
-        if not self._closed and self._line.alive:
-            self._closed = True
-            await self._stop(for_good=True)
-
-
 def _command(
     argv: Sequence[str], cwd: str, env: Mapping[str, str] | None, user: User, timeout: float, max_output: int
 ) -> dict[str, Any]:
@@ -378,30 +302,6 @@ def _command(
         "timeout": timeout,
         "max_output": max_output,
     }
-
-
-def _result(reply: Reply, stdout: bytes, stderr: bytes) -> ExecResult:
-    return ExecResult(reply.code, stdout, stderr, reply.timed_out, reply.oom, reply.dropped, reply.seconds)
-
-
-async def _collect(line: AgentConnection, exchange: Exchange) -> ExecResult:
-    parts: dict[str, list[bytes]] = {"out": [], "err": []}
-    async for reply, payload in line.items(exchange):
-        if reply.t == "end":
-            parts["out"].append(payload[: reply.split])
-            parts["err"].append(payload[reply.split :])
-            return _result(reply, b"".join(parts["out"]), b"".join(parts["err"]))
-        if reply.t in parts:
-            parts[reply.t].append(payload)
-    raise SandboxError("protocol", "the agent answered a command without a result")
-
-
-async def _kill_quietly(line: AgentConnection, exchange: Exchange) -> None:
-    """Kill what an abandoned request left running. A line that is broken has nothing left to kill."""
-    try:
-        await asyncio.shield(line.kill(exchange))
-    except SandboxError:
-        return
 
 
 class _FileReport(msgspec.Struct):

@@ -190,11 +190,11 @@ class Agent:
             guest.settle(config["guest"])
             self._silence = config["guest"]["silence_s"]
         if config.get("accounts"):
-            self._users = _with_root(config["accounts"])
+            self._users = processes.with_root(config["accounts"])
         else:
             self._users = processes.Users(config["uids"], config["homes"], single)
         if self._users.single:
-            _hide_from_same_uid()
+            processes.hide_from_same_uid()
         self._places = cleaning.survey(config["places"])
         self._rlimits = dict(config["rlimits"])
         if self._guest and guest.counts_processes():
@@ -393,27 +393,6 @@ class Agent:
             hard = resource.getrlimit(kind)[1]
             limit = self._rlimits[name] if hard == resource.RLIM_INFINITY else min(self._rlimits[name], hard)
             resource.setrlimit(kind, (limit, limit))
-
-
-def _with_root(accounts: dict[str, str]) -> processes.Users:
-    """Users that may be root in the box. Sent only to boxes that ask for it: loading it takes 15 ms."""
-    from agentlab.sandboxes.agent import rooted
-
-    root = rooted.Root(accounts)
-    rooted.import_nothing_more()
-    uids = {user: account.uid for user, account in root.accounts.items()}
-    homes = {user: account.home for user, account in root.accounts.items()}
-    return processes.Users(uids, homes, False, root)
-
-
-def _hide_from_same_uid() -> None:
-    """Close the agent's memory and descriptors to processes of its own uid (PR_SET_DUMPABLE 0), where it cannot have
-    another.
-    """
-    import ctypes
-
-    if ctypes.CDLL(None).prctl(4, 0, 0, 0, 0) != 0:
-        raise OSError("the agent cannot be protected from what it runs")
 
 
 def main() -> None:

@@ -283,3 +283,24 @@ def kill_everyone(users: Users, patience_s: float = 10.0) -> int:
             return left
         time.sleep(pause)
         pause = min(pause * 2, 0.05)
+
+
+def with_root(accounts: dict[str, str]) -> Users:
+    """Users that may be root in the box. Sent only to boxes that ask for it: loading it takes 15 ms."""
+    from agentlab.sandboxes.agent import rooted
+
+    root = rooted.Root(accounts)
+    rooted.import_nothing_more()
+    uids = {user: account.uid for user, account in root.accounts.items()}
+    homes = {user: account.home for user, account in root.accounts.items()}
+    return Users(uids, homes, False, root)
+
+
+def hide_from_same_uid() -> None:
+    """Close the agent's memory and descriptors to processes of its own uid (PR_SET_DUMPABLE 0), where it cannot have
+    another.
+    """
+    import ctypes
+
+    if ctypes.CDLL(None).prctl(4, 0, 0, 0, 0) != 0:
+        raise OSError("the agent cannot be protected from what it runs")
