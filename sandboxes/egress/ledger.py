@@ -107,10 +107,10 @@ class Ledger:
         else:
             self._record(event)
 
-    def admit(self, alive: int) -> bool:
-        """Whether the box may have one more connection. The first that it may not is told of, the later ones are not.
+    def admit(self, alive: int, most: int) -> bool:
+        """Whether the box may have one more connection, where it has `alive` with this one and may have `most`.
 
-        `alive`: its connections, this one included.
+        Once all of its connections are used, the first that it may not have is told of, and the later ones are not.
         """
         if self._connections_left < 0:
             return False
@@ -119,8 +119,8 @@ class Ledger:
             all_used = f"all {self._limits.connections} connections are used; further ones are not listed"
             self.refused(EgressError("connections", all_used))
             return False
-        if alive > self._limits.at_once:
-            self.refused(EgressError("connections", f"more than {self._limits.at_once} connections at once"))
+        if alive > most:
+            self.refused(EgressError("connections", f"more than {most} connections at once"))
             return False
         return True
 

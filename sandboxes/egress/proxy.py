@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import resource
+import weakref
 from collections.abc import Sequence
 
 from agentlab.sandboxes.egress.addresses import Endpoint, Outside, open_endpoint
@@ -13,6 +15,15 @@ from agentlab.sandboxes.egress.visit import Visit
 
 TRIES = 3
 """Addresses of one host that are tried."""
+
+DESCRIPTORS = 2
+"""Of one connection: its box's side and the outside."""
+
+SPARE = 256
+"""Descriptors of this process that are for everything else."""
+
+_open: weakref.WeakSet[Proxy] = weakref.WeakSet()
+"""The proxies of this process that serve: their boxes share its descriptors."""
 
 
 class Proxy:
@@ -27,6 +38,7 @@ class Proxy:
         self._found: dict[tuple[str, int], tuple[Endpoint, ...]] = {}
         self._asking = asyncio.Semaphore(1)
         self._shut = False
+        _open.add(self)
 
     async def serve(self, stream: Stream) -> None:
         """Serve one connection of the box to its end. Raises nothing but cancellation."""
@@ -35,16 +47,25 @@ class Proxy:
             raise RuntimeError("a connection is served by a task")
         self._serving.add(task)
         try:
-            if not self._shut and self._ledger.admit(len(self._serving)):
+            if not self._shut and self._ledger.admit(len(self._serving), self._share()):
                 await Visit(stream, self.connect, self._ledger, self._limits).carry_out()
                 await stream.close()
         finally:
             stream.abort()
             self._serving.discard(task)
 
+    def _share(self) -> int:
+        """How many connections this box may have at once. Where descriptors are few it is its part of them, so that one
+        box can neither take those of others nor the runner's own.
+        """
+        total = max(0, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE) // DESCRIPTORS
+        others = sum(len(proxy._serving) for proxy in _open if proxy is not self)
+        return min(self._limits.at_once, max(total // 2 - others, total // 2 // len(_open)))
+
     async def shut(self) -> None:
         """End every connection, each of which is recorded, and serve no more."""
         self._shut = True
+        _open.discard(self)
         ending = list(self._serving)
         for task in ending:
             task.cancel()
@@ -54,6 +75,7 @@ class Proxy:
         """Serve again, and resolve anew what was resolved before."""
         self._found.clear()
         self._shut = False
+        _open.add(self)
 
     async def connect(self, host: str, port: int) -> tuple[str, Stream]:
         """A connection to a host of the list, with its address. Raises EgressError."""

@@ -95,6 +95,24 @@ async def test_so_many_at_once_and_no_more(world: World) -> None:
         await box.tunnel("example.org")
 
 
+async def test_one_box_cannot_take_the_descriptors_of_the_others(world: World) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with a_caller(world) as greedy, a_caller(world) as modest:
+        # Room for 16 connections of all boxes together, half of it in reserve: 4 of this one's own.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256 + 32, hard))
+        try:
+            held = [await greedy.tunnel("example.org") for _ in range(8)]
+            reader, _ = await greedy.connect()
+            assert await reader.read() == b""
+            others = [await modest.tunnel("example.org") for _ in range(4)]
+            reader, _ = await modest.connect()
+            assert await reader.read() == b""
+            assert len(held) == 8 and len(others) == 4
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert greedy.told == modest.told == [("refused", "connections")]
+
+
 @pytest.mark.parametrize("first", [b"", b"G", GET])
 async def test_a_head_that_never_ends_is_waited_for_a_while(world: World, first: bytes) -> None:
     async with a_caller(world, limits=EgressLimits(head_s=0.2)) as box:
