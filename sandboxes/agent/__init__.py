@@ -40,7 +40,7 @@ module.main()
 """
 
 PYTHON_FLAGS = ("-I", "-S", "-B", "-c", LOADER)
-MODULES = ("wire", "processes", "files", "tars", "cleaning", "commands", "guest")
+MODULES = ("wire", "processes", "files", "tars", "cleaning", "spawning", "commands", "guest")
 
 
 @cache

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from agentlab.sandboxes.agent import files, processes, wire
+from agentlab.sandboxes.agent import processes, spawning, wire
 
 GRACE_S = 0.2
 """How long output is still read after a command has ended while a daemon of its own holds the pipe."""
 
 if TYPE_CHECKING:
     Reply = Callable[[wire.Header, bytes], None]
-    Body = Callable[[], None]
+    Start = Callable[[], spawning.Started]
 
 
 class Output:
@@ -46,6 +44,11 @@ class Output:
         out, err = self._held["out"], self._held["err"]
         header = {"id": self._request, "t": "end", "dropped": self.dropped, "split": len(out), **fields}
         self._reply(header, bytes(out + err))
+
+    def refuse(self, code: int, message: str) -> None:
+        """The result of a command that did not start, told as a shell does."""
+        self.add("err", f"agentlab: {message}\n".encode("utf-8", "replace"))
+        self.end({"code": code, "timed_out": False, "oom": False, "seconds": 0.0})
 
 
 class Pipe:
@@ -84,92 +87,12 @@ class Pipe:
             self.fd = -1
 
 
-def spawn(body: Body, *, merged: bool = False, side: bool = False) -> tuple[int, list[int]]:
-    """Fork a child in a session of its own that runs `body` with pipes as descriptors 0, 1, 2 (and 8, with `side`).
-
-    Gives its pid and our ends: input, output, error (-1 when `merged`), side (-1 without). `body` should replace the
-    process.
-    """
-    pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(2 + (not merged) + side)]
-    try:
-        pid = os.fork()
-    except OSError:
-        for pair in pipes:
-            os.close(pair[0])
-            os.close(pair[1])
-        raise
-    if pid == 0:
-        _child(body, pipes, merged, side)
-    stdin, stdout = pipes[0], pipes[1]
-    error = (-1, -1) if merged else pipes[2]
-    marker = pipes[-1] if side else (-1, -1)
-    for fd in (stdin[0], stdout[1], error[1], marker[1]):
-        if fd >= 0:
-            os.close(fd)
-    ours = [stdin[1], stdout[0], error[0], marker[0]]
-    for fd in ours[1:]:
-        if fd >= 0:
-            os.set_blocking(fd, False)
-    return pid, ours
-
-
-def _child(body: Body, pipes: list[tuple[int, int]], merged: bool, side: bool) -> None:
-    code = 127
-    try:
-        os.setsid()
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
-            signal.signal(number, signal.SIG_DFL)
-        os.dup2(pipes[0][0], 0)
-        os.dup2(pipes[1][1], 1)
-        os.dup2(pipes[1][1] if merged else pipes[2][1], 2)
-        if side:
-            # Moved out of the way first: one of the pipes may itself be descriptor 8.
-            os.dup2(os.dup(pipes[-1][1]), 8)
-        os.umask(0o022)
-        body()
-        code = 0
-    except BaseException as error:  # noqa: BLE001 - the last frame of a forked child: it must end here, whatever happened
-        code = _say_why(error)
-    finally:
-        os._exit(code)
-
-
-def _say_why(error: BaseException) -> int:
-    with contextlib.suppress(OSError):
-        if isinstance(error, CannotRunError):
-            os.write(2, f"agentlab: {error}\n".encode("utf-8", "replace"))
-            return error.code
-        files.report(error)
-    return files.FAILED
-
-
-class CannotRunError(Exception):
-    """A program that cannot be started: a result, not a failure of the box."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-def program(argv: list[str], cwd: str, env: dict[str, str]) -> None:
-    """Replace the present process, with the exit codes of a shell: 127 not found, 126 cannot be executed."""
-    try:
-        os.chdir(cwd)
-    except OSError as error:
-        raise CannotRunError(127, f"cannot enter {cwd}: {error.strerror}") from error
-    try:
-        os.execvpe(argv[0], argv, env)  # noqa: S606 - what an agent is for
-    except FileNotFoundError as error:
-        raise CannotRunError(127, f"cannot run {argv[0]}: not found") from error
-    except (OSError, ValueError) as error:
-        raise CannotRunError(126, f"cannot run {argv[0]}: {error}") from error
-
-
 class Command:
     """One running command, from fork to result."""
 
-    def __init__(self, users: processes.Users, number: int, body: Body, output: Output, timeout: float) -> None:
+    def __init__(
+        self, users: processes.Users, number: int, start: Start, output: Output, timeout: float, program: str
+    ) -> None:
         self.users = users
         self.number = number
         self.output = output
@@ -181,9 +104,12 @@ class Command:
         self.ended_at: float | None = None
         self.exit_code = 0
         self._oom_before = processes.oom_kills()
-        self.pid, fds = spawn(body)
+        self.pid, fds = start()
         self.stdin = Pipe(fds[0])
-        self.streams = {fds[1]: "out", fds[2]: "err"}
+        self.streams = {fds[1]: "out", fds[2]: "err", fds[3]: "refusal"}
+        self.streams.pop(-1, None)
+        self._program = program
+        self._refusal = b""
 
     @property
     def wake_at(self) -> float | None:
@@ -195,6 +121,9 @@ class Command:
         try:
             data = os.read(fd, 1 << 16)
         except BlockingIOError:
+            return True
+        if data and self.streams[fd] == "refusal":
+            self._refusal += data
             return True
         if data:
             self.output.add(self.streams[fd], data)
@@ -225,6 +154,10 @@ class Command:
         for fd in self.streams:
             os.close(fd)
         self.streams.clear()
+        if self._refusal:
+            refusal = spawning.refusal(self._program, self._refusal)
+            self.output.refuse(refusal.code, str(refusal))
+            return
         self.output.end(
             {
                 "code": -9 if self.timed_out else self.exit_code,
@@ -243,7 +176,7 @@ class Shell:
     job can look like the end of a command. A shell that has ended or was killed is started again by the next command.
     """
 
-    def __init__(self, users: processes.Users, body: Body, number: int) -> None:
+    def __init__(self, users: processes.Users, body: spawning.Body, number: int) -> None:
         self.users = users
         self.number = number
         self._body = body
@@ -269,7 +202,7 @@ class Shell:
         return [fd for fd in (self.out_fd, self.side_fd) if fd >= 0]
 
     def start(self) -> None:
-        self.pid, fds = spawn(self._body, merged=True, side=True)
+        self.pid, fds = spawning.fork(self._body, merged=True, side=True)
         self.stdin, self.out_fd, self.side_fd = Pipe(fds[0]), fds[1], fds[3]
         self._side.clear()
 

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from agentlab.sandboxes.agent import cleaning, commands, files, guest, processes, tars, wire
+from agentlab.sandboxes.agent import cleaning, commands, files, guest, processes, spawning, tars, wire
 
 if TYPE_CHECKING:
     from agentlab.sandboxes.agent import relay
@@ -49,6 +49,7 @@ class Agent:
         self._oom_at_start = 0
         self._rlimits: dict[str, int] = {}
         self._ready_ns = 0
+        self._starter: spawning.Starter | None = None
         self._heard = time.monotonic()
         self._silence: float | None = None
         self._relay: relay.Relay | None = None
@@ -199,6 +200,8 @@ class Agent:
         self._rlimits = dict(config["rlimits"])
         if self._guest and guest.counts_processes():
             del self._rlimits["RLIMIT_NPROC"]
+        if not (self._users.single or self._rlimits):
+            self._starter = spawning.starter(self._users)
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(KEPT_PREFIXES)}
         self._env = {key: value for key, value in inherited.items() if key not in KEPT_FROM_KEEPER}
         self._env.setdefault("PATH", PATH)
@@ -231,9 +234,14 @@ class Agent:
 
         def body() -> None:
             self._lower(user, number)
-            commands.program(argv, cwd, env)
+            spawning.program(argv, cwd, env)
 
-        self._launch(request, payload, body, number)
+        def start() -> spawning.Started:
+            if self._starter is None:
+                return spawning.fork(body)
+            return self._starter.start(user, number, argv, cwd, env)
+
+        self._launch(request, payload, start, number)
 
     def _on_file(self, request: Message, payload: bytes) -> None:
         """What is done to files: the same as a command, with a function in place of a program."""
@@ -254,7 +262,7 @@ class Agent:
                 self._users.become(user, number, for_good=False)
             # Too large a file is an error of the call, and no signal.
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            self._limit("RLIMIT_FSIZE")
+            spawning.limit(self._rlimits, "RLIMIT_FSIZE")
             if what == "read":
                 files.read(path, request["max_bytes"], follow)
             elif what == "write":
@@ -268,7 +276,7 @@ class Agent:
                     files.make_way(place)
                 tars.restore(path, follow, request["max_bytes"])
 
-        self._launch(request, payload, body, number)
+        self._launch(request, payload, lambda: spawning.fork(body), number)
 
     def _snapshot(self, user: str, number: int, path: str, max_bytes: int) -> None:
         uid = os.getuid() if self._users.root is not None else self._users.uids[user]
@@ -281,15 +289,18 @@ class Agent:
             os.setgroups([processes.FIRST_GROUP + number % processes.GROUPS])
         tars.snapshot(path, max_bytes, open_as_user, uid)
 
-    def _launch(self, request: Message, payload: bytes, body: commands.Body, number: int) -> None:
+    def _launch(self, request: Message, payload: bytes, start: commands.Start, number: int) -> None:
         output = commands.Output(self._reply, request["id"], request["max_output"], request["live"])
         try:
-            command = commands.Command(self._users, number, body, output, request["timeout"])
+            program = request["argv"][0] if request["op"] == "exec" else ""
+            command = commands.Command(self._users, number, start, output, request["timeout"], program)
         except OSError as error:
             # The box is full of processes, which is what runs in it that did so: a result, like a shell's "cannot
             # fork".
-            output.add("err", f"agentlab: cannot start a process: {error.strerror}\n".encode())
-            output.end({"code": 126, "timed_out": False, "oom": False, "seconds": 0.0})
+            output.refuse(126, f"cannot start a process: {error.strerror}")
+            return
+        except spawning.CannotRunError as error:
+            output.refuse(error.code, str(error))
             return
         self._commands[request["id"]] = command
         for fd in command.streams:
@@ -315,7 +326,7 @@ class Agent:
 
         def body() -> None:
             self._lower(user, number)
-            commands.program(argv, cwd, env)
+            spawning.program(argv, cwd, env)
 
         self._shells[request["id"]] = commands.Shell(self._users, body, number)
         self._reply({"id": request["id"], "t": "ok", "value": {}})
@@ -378,21 +389,8 @@ class Agent:
         return env
 
     def _lower(self, user: str, number: int) -> None:
-        self._limit(*self._rlimits)
+        spawning.limit(self._rlimits, *self._rlimits)
         self._users.become(user, number, for_good=True)
-
-    def _limit(self, *names: str) -> None:
-        """Put on those of the box's resource limits that it has."""
-        wanted = [name for name in names if name in self._rlimits]
-        if not wanted:
-            return
-        import resource
-
-        for name in wanted:
-            kind = getattr(resource, name)
-            hard = resource.getrlimit(kind)[1]
-            limit = self._rlimits[name] if hard == resource.RLIM_INFINITY else min(self._rlimits[name], hard)
-            resource.setrlimit(kind, (limit, limit))
 
 
 def main() -> None:

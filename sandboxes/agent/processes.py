@@ -54,12 +54,12 @@ class Users:
         """
         uid = self.uids[user]
         if self.root is not None:
-            _offer_to_oom_killer()
+            offer_to_oom_killer()
             self.root.become(user)
         if self.single:
             return
-        os.setgroups([FIRST_GROUP + command % GROUPS])
-        _offer_to_oom_killer()
+        os.setgroups([group_of(command)])
+        offer_to_oom_killer()
         if for_good:
             os.setresgid(uid, uid, uid)
             os.setresuid(uid, uid, uid)
@@ -68,10 +68,15 @@ class Users:
             os.seteuid(uid)
 
 
-def _offer_to_oom_killer() -> None:
+def group_of(command: int) -> int:
+    """The group that marks the processes of a command."""
+    return FIRST_GROUP + command % GROUPS
+
+
+def offer_to_oom_killer(pid: int | str = "self") -> None:
     """Where memory runs out a command is to die, and never the agent, whose own score is below that of its children."""
     try:
-        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        fd = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
     except OSError:
         return
     try:
@@ -96,15 +101,22 @@ def read_text(path: str) -> str:
         os.close(fd)
 
 
+_oom_counter = -1
+"""An open descriptor of the counter: asked twice for each command, and opening takes longer than reading."""
+
+
 def oom_kills() -> int:
     """How many processes of this box the kernel has killed for memory since the box started; 0 where it cannot be
     known.
     """
-    for path in OOM_COUNTERS:
-        for line in read_text(path).splitlines():
-            name, _, value = line.partition(" ")
-            if name == "oom_kill":
-                return int(value)
+    global _oom_counter
+    if _oom_counter < 0:
+        path = next((path for path in OOM_COUNTERS if os.access(path, os.R_OK)), os.devnull)
+        _oom_counter = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    for line in os.pread(_oom_counter, 4096, 0).splitlines():
+        name, _, value = line.partition(b" ")
+        if name == b"oom_kill":
+            return int(value)
     return 0
 
 
@@ -166,7 +178,7 @@ def members(users: Users, command: int, root: int) -> list[int]:
     """The living processes of a command, whose first process is or was `root`."""
     if users.single:
         return _descendants_without_groups(command, root)
-    group = FIRST_GROUP + command % GROUPS
+    group = group_of(command)
     return [p.pid for p in processes() if p.state != "Z" and group in _groups(p.pid)]
 
 

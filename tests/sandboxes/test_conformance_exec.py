@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 
 import pytest
@@ -197,3 +198,27 @@ async def test_a_stream_has_its_time(box: Sandbox) -> None:
     async with box.stream(["sleep", "98765"], timeout=0.3) as running:
         result = await running.result()
     assert (result.timed_out, result.exit_code) == (True, -9)
+
+
+async def test_a_program_starts_as_its_user_with_nothing_of_the_agents(box: Sandbox) -> None:
+    ignored_by_python = 1 << (signal.SIGPIPE - 1) | 1 << (signal.SIGXFSZ - 1)
+    for user, uid in (("task", "1000"), ("grader", "1001")):
+        said = (await box.exec(["cat", "/proc/self/status"], user=user)).stdout.decode()
+        status = dict(line.split(":\t", 1) for line in said.splitlines() if ":\t" in line)
+        assert status["Uid"].split() == status["Gid"].split() == [uid] * 4
+        assert int(status["CapPrm"], 16) == int(status["CapEff"], 16) == int(status["SigBlk"], 16) == 0
+        assert int(status["SigIgn"], 16) & ignored_by_python == 0
+        shell = await box.exec(["sh", "-c", "umask; pwd; ls /proc/self/fd; ps -o sid= -p $$"], user=user, cwd="/tmp")
+        assert shell.stdout.split()[:-1] == [b"0022", b"/tmp", b"0", b"1", b"2", b"3"], "3 is the listing's own"
+        assert shell.stdout.split()[-1] != b"0"
+    for argv, code in ((["/workspace/nothing"], 127), (["/workspace"], 126), (["sh", "\0"], 126), (["true"], 0)):
+        assert (await box.exec(argv)).exit_code == code
+    closed = await box.exec(["true"], cwd="/grade")
+    assert closed.exit_code == 127
+    assert b"cannot enter /grade" in closed.stderr
+    assert (await box.exec(["true"], cwd="/grade", user="grader")).ok
+    await box.write_file("script", b"#!/nonexistent/interpreter\n", mode=0o755)
+    assert (await box.exec(["./script"])).exit_code == 127
+    await box.write_file("own/true", b"#!/bin/sh\nexit 7\n", mode=0o755)
+    path = {"PATH": "/nowhere:/workspace/own:/usr/bin:/bin"}
+    assert (await box.exec(["true"], env=path)).exit_code == 7, "the first of that name on the command's own path"
