@@ -27,10 +27,22 @@ def explain(error: BaseException, endpoint: Endpoint) -> ModelError:
         return ModelError("connection", f"{shown}: no secure connection: {cause}")
     if isinstance(cause, aiohttp.ClientConnectorError):
         return ModelError("connection", f"{shown}: cannot connect ({cause.os_error})", retryable=True)
+    if cause is None and isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        # Bytes of a status line that are no text, which the SDK's transport carries as surrogates.
+        return ModelError("bad_response", f"{shown}: what came back is no HTTP: {_line(str(error))}")
     if isinstance(cause, aiohttp.InvalidURL) or (cause is None and isinstance(error, ValueError)):
         return ModelError("bad_request", f"{shown}: the address or a header is malformed: {error}")
     if isinstance(cause, aiohttp.ClientResponseError):
-        told = " ".join(cause.message.split())
-        return ModelError("bad_response", f"{shown}: what came back is no HTTP: {told}", status=cause.status or None)
-    reason = str(cause or error) or type(cause or error).__name__
+        return ModelError("bad_response", f"{shown}: what came back is no HTTP: {_line(cause.message)}")
+    if isinstance(cause, aiohttp.ServerDisconnectedError):
+        return ModelError("connection", f"{shown}: the server closed the connection", retryable=True)
+    reason = _line(str(cause or error)) or type(cause or error).__name__
+    if "content-encoding" in reason:
+        return ModelError("bad_response", f"{shown}: the answer cannot be unpacked: {reason}")
     return ModelError("connection", f"{shown}: the connection broke off ({reason})", retryable=True)
+
+
+def _line(text: str, limit: int = 300) -> str:
+    """Text of a library, which may repeat what came over the wire, as one short line."""
+    line = " ".join(text[: 16 * limit].split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"

@@ -14,7 +14,7 @@ from yarl import URL
 
 from agentlab.models.broken_connections import explain
 from agentlab.models.protocol import ModelError
-from agentlab.models.transport import MAX_BODY, Endpoint, Reply, proxy_for, tls_context
+from agentlab.models.transport import MAX_BODY, Endpoint, Reply, proxy_for, tls_context, too_large
 
 
 class DirectTransport:
@@ -57,9 +57,9 @@ class DirectTransport:
             try:
                 status = response.status
                 if status == 200:
-                    received = await _read(response, feed)
+                    received = await self._read(response, feed)
                     return Reply(200, received)
-                received = await _read(response, None)
+                received = await self._read(response, None)
                 return Reply(status, received, response.headers.get("Retry-After", ""))
             finally:
                 response.release()
@@ -84,22 +84,21 @@ class DirectTransport:
         )
         return self._session
 
-
-async def _read(response: aiohttp.ClientResponse, feed: Callable[[bytes], None] | None) -> bytes:
-    """The body, or nothing where `feed` takes it. Raises ModelError when it does not end within `MAX_BODY`."""
-    content = response.content
-    first = b""
-    chunks: list[bytes] = []
-    size = 0
-    while chunk := await content.readany():
-        size += len(chunk)
-        if size > MAX_BODY:
-            response.close()
-            raise ModelError("bad_response", f"{response.url.host}: the answer is larger than {MAX_BODY >> 20} MiB")
-        if feed is not None:
-            feed(chunk)
-        elif not first:
-            first = chunk
-        else:
-            chunks.append(chunk)
-    return first if not chunks else b"".join((first, *chunks))
+    async def _read(self, response: aiohttp.ClientResponse, feed: Callable[[bytes], None] | None) -> bytes:
+        """The body, or nothing where `feed` takes it. Raises ModelError when it does not end within `MAX_BODY`."""
+        content = response.content
+        first = b""
+        chunks: list[bytes] = []
+        size = 0
+        while chunk := await content.readany():
+            size += len(chunk)
+            if size > MAX_BODY:
+                response.close()
+                raise too_large(self._endpoint.base_url)
+            if feed is not None:
+                feed(chunk)
+            elif not first:
+                first = chunk
+            else:
+                chunks.append(chunk)
+        return first if not chunks else b"".join((first, *chunks))

@@ -7,7 +7,7 @@ the same `ChatResponse`. Measured at 64 connections: about 1000 us of CPU a requ
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -17,7 +17,8 @@ import openai
 from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient, Omit
 
 from agentlab.models.broken_connections import explain
-from agentlab.models.transport import Endpoint, Reply, proxy_for, tls_context
+from agentlab.models.protocol import ModelError
+from agentlab.models.transport import MAX_BODY, Endpoint, Reply, proxy_for, tls_context, too_large
 
 _BROKEN = (aiohttp.ClientError, OSError, ValueError)
 _CONNECTIONS = 100_000
@@ -45,10 +46,14 @@ class SdkTransport:
                 limits=httpx2.Limits(max_connections=_CONNECTIONS),
                 trust_env=False,
                 proxy=proxy_for(endpoint.base_url),
+                follow_redirects=False,
+                event_hooks={"response": [self._bound]},
                 **settings,
             ),
         )
-        self._headers: dict[str, str | Omit] = {"Content-Type": "application/json", **endpoint.headers}
+        # Unpacking knows no bound, so nothing packed is asked for.
+        fixed = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+        self._headers: dict[str, str | Omit] = {**fixed, **endpoint.headers}
         if not endpoint.api_key and "Authorization" not in endpoint.headers:
             self._headers["Authorization"] = Omit()
 
@@ -90,6 +95,16 @@ class SdkTransport:
     async def close(self) -> None:
         await self._client.close()
 
+    async def _bound(self, response: httpx2.Response) -> None:
+        """Put a bound on a body before anybody reads it. Raises ModelError for one that is packed all the same."""
+        packed = response.headers.get("Content-Encoding", "identity")
+        if packed.lower() not in ("", "identity"):
+            raise ModelError(
+                "bad_response", f"{self._endpoint.base_url}: the answer is packed ({packed[:20]}), unasked for"
+            )
+        if isinstance(response.stream, httpx2.AsyncByteStream):
+            response.stream = _BoundedStream(response.stream, self._endpoint)
+
     async def _bounded(self, exchange: Callable[[], Awaitable[Reply]]) -> Reply:
         """Run one exchange. The SDK's time-out holds for each read only, so a server that drips would never end."""
         try:
@@ -99,6 +114,33 @@ class SdkTransport:
             response = error.response
             return Reply(response.status_code, response.content, response.headers.get("Retry-After", ""))
         except (openai.APIConnectionError, httpx2.TransportError, *_BROKEN) as error:
-            raise explain(error, self._endpoint) from error
+            raise _our_own(error) or explain(error, self._endpoint) from error
         except httpx2.InvalidURL as error:
             raise explain(ValueError(str(error)), self._endpoint) from error
+
+
+class _BoundedStream(httpx2.AsyncByteStream):
+    """A body that may not be longer than `MAX_BODY`."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream, endpoint: Endpoint) -> None:
+        self._stream = stream
+        self._endpoint = endpoint
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for chunk in self._stream:
+            size += len(chunk)
+            if size > MAX_BODY:
+                raise too_large(self._endpoint.base_url)
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def _our_own(error: BaseException) -> ModelError | None:
+    """The `ModelError` that the SDK has wrapped, where it was one of ours."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ModelError):
+        cause = cause.__cause__
+    return cause

@@ -301,7 +301,7 @@ def error_text(body: bytes, *, limit: int = 300, secrets: Iterable[str] = ()) ->
     else:
         inner = told.error.get("message") if isinstance(told.error, dict) else told.error
         text = next((_as_text(value) for value in (inner, told.message, told.detail) if value), text)
-    text = hide(text, secrets)
+    text = hide(text[: 16 * limit], secrets)
     text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 

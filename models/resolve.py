@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from agentlab.models.prices import Price
     from agentlab.models.transport import Endpoint, Transport
 
+_LISTED = 20
 SCRIPTED = ("reference", "nop", "random", "majority")
 DEFAULT_URLS = {"openai": "https://api.openai.com/v1", "vllm": "http://127.0.0.1:8000/v1"}
 _URL_VARIABLES = {"openai": "OPENAI_BASE_URL", "vllm": "VLLM_BASE_URL"}
@@ -99,9 +100,9 @@ async def probe(model: Model) -> None:
         return
     # A pattern in the list belongs to a gateway that serves more than it names.
     if served and model.model not in served and not any("*" in name for name in served):
-        near = get_close_matches(model.model, served, 1)
+        near = get_close_matches(model.model, served[:1000], 1)
         hint = f" (did you mean {near[0]}?)" if near else ""
-        raise ModelError("not_found", f"{model.where} is not served there{hint}: it has {', '.join(served[:20])}")
+        raise ModelError("not_found", f"{model.where} is not served there{hint}: it has {_listed(served)}")
 
 
 def _parse_address(spec: str) -> ModelSpec:
@@ -131,8 +132,13 @@ async def _only_served(wanted: ModelSpec, options: ClientOptions) -> str:
         return served[0]
     if not served:
         raise ModelError("not_found", f"{wanted.base_url} lists no model: name one with #NAME")
-    choices = ", ".join(replace(wanted, name=name).shown for name in served[:20])
+    choices = _listed(tuple(replace(wanted, name=name).shown for name in served[:_LISTED]))
     raise ModelError("bad_request", f"{wanted.base_url} serves {len(served)} models, choose one: {choices}")
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    """The first of the names that an endpoint gave, none of them long."""
+    return ", ".join(name if len(name) <= 200 else f"{name[:199]}…" for name in names[:_LISTED])
 
 
 def _client(wanted: ModelSpec, options: ClientOptions, price: Price | None) -> EndpointModel:

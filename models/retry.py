@@ -125,7 +125,11 @@ def status_error(
     lowered = told.lower()
     if kind in ("bad_request", "not_found") and any(phrase in lowered for phrase in _CONTEXT_LENGTH):
         kind = "context_length"
-    hint = " (the address needs the path of the API, usually /v1)" if kind == "not_found" and "/v1" not in where else ""
+    hint = ""
+    if kind == "not_found" and "/v1" not in where:
+        hint = " (the address needs the path of the API, usually /v1)"
+    elif 300 <= status < 400:
+        hint = " (redirects are not followed: give the address that it leads to)"
     return ModelError(
         kind,
         f"{where}: HTTP {status}{hint}" + (f": {told}" if told else ""),

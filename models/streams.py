@@ -71,7 +71,8 @@ class _Stream(ABC):
     def __init__(self, started: float, *, split_thinking: bool = True) -> None:
         self._started = started
         self._split_thinking = split_thinking
-        self._buffer = b""
+        self._begun: list[bytes] = []
+        """A line that has no end yet, in pieces: joining them at each piece would be quadratic."""
         self._unframed: list[bytes] = []
         self._done = False
         self.ttft_ms: float | None = None
@@ -81,8 +82,12 @@ class _Stream(ABC):
         self.model: Any = ""
 
     def feed(self, chunk: bytes) -> None:
-        lines = (self._buffer + chunk).split(b"\n")
-        self._buffer = lines.pop()
+        first, *lines = chunk.split(b"\n")
+        self._begun.append(first)
+        if not lines:
+            return
+        self._line(b"".join(self._begun))
+        self._begun = [lines.pop()]
         for line in lines:
             self._line(line)
 
@@ -117,9 +122,8 @@ class _Stream(ABC):
 
     def _check_end(self) -> bytes:
         """Raise where the stream was cut; the whole body where the server does not stream at all, else nothing."""
-        if self._buffer:
-            self._line(self._buffer)
-            self._buffer = b""
+        if begun := b"".join(self._begun):
+            self._line(begun)
         if self._unframed:
             return b"\n".join(self._unframed)
         # Some servers leave out `[DONE]`, some the finish reason; a stream with neither was cut.

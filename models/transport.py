@@ -11,12 +11,13 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from agentlab.models.address import SHORTEST_SECRET
+from agentlab.models.protocol import ModelError
 
 CHAT = "chat/completions"
 COMPLETIONS = "completions"
 MODELS = "models"
 
-MAX_BODY = 256 << 20
+MAX_BODY = 64 << 20
 """Bytes of one answer that are read; an endpoint that sends more is lying."""
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -67,6 +68,11 @@ class Endpoint:
 
     def url(self, path: str) -> str:
         return f"{self.base_url}/{path}" + (f"?{self.query}" if self.query else "")
+
+
+def too_large(base_url: str) -> ModelError:
+    """For an answer that does not end within `MAX_BODY`."""
+    return ModelError("bad_response", f"{base_url}: the answer is larger than {MAX_BODY >> 20} MiB")
 
 
 def proxy_for(base_url: str) -> str | None:

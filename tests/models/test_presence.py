@@ -121,7 +121,7 @@ async def test_one_that_is_slow_to_answer_when_looked_for_is_there(client: Any) 
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     endpoint = Endpoint(base_url=f"http://127.0.0.1:{runner.addresses[0][1]}/v1")
-    model = await open_client(endpoint, client, departures, max_retries=0, connect_timeout_s=0.05)
+    model = await open_client(endpoint, client, departures, max_retries=0, connect_timeout_s=0.5)
     assert await ask(model, LOST_CALLS) == ["connection"] * LOST_CALLS
     assert looked.is_set() and departures.told == ""
     await model.close()
