@@ -117,7 +117,9 @@ def _member(tarfile: Any, folder: int, name: str, full: str, device: int, owner:
     except FileNotFoundError:
         return None, -1
     opened = os.fstat(fd)
-    if stat.S_IFMT(opened.st_mode) != stat.S_IFMT(status.st_mode) or opened.st_dev != device:
+    # In layered systems files may be of another device than their directory, and only directories matter.
+    elsewhere = info.isdir() and opened.st_dev != device
+    if elsewhere or stat.S_IFMT(opened.st_mode) != stat.S_IFMT(status.st_mode):
         os.close(fd)
         return None, -1
     if info.isreg():
