@@ -114,9 +114,10 @@ def print_hint(sentence: str) -> None:
 
 
 def print_plan(rows: list[dict[str, Any]], boxes: list[dict[str, Any]], plan: Plan) -> None:
-    headings = ("task", "n", "agent", "scorer", "image", "network", "why")
+    network = ("network",) if any(row["network"] for row in rows) else ()
+    headings = ("task", "n", "agent", "scorer", "image", *network, "why")
     cells = [[str(row[heading]) for heading in headings] for row in rows]
-    print_table(console(), headings, cells, right=frozenset({"n"}), spare=("image", "network"))
+    print_table(console(), headings, cells, right=frozenset({"n"}), spare=("image",))
     for box in boxes:
         said = f"{box['at_once']} boxes of {box['image']} with {box['memory_mb']} MB at once: {box['why']}"
         console().print(Text(clean(said), style="dim"))

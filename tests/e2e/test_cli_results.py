@@ -298,7 +298,7 @@ async def test_the_plan_prints_routes_and_starts_nothing(cli: Cli, unused_tcp_po
         "quickstart_programs": (5, "docker", "docker"),
         "quickstart_repairs": (4, "docker", "docker"),
     }
-    assert all(set(row) == {"task", "n", "agent", "scorer", "image", "why"} for row in rows.values())
+    assert all(set(row) == {"task", "n", "agent", "scorer", "image", "network", "why"} for row in rows.values())
     shown = (await cli(*run, "--harness", "direct", env=absent)).out
     assert "refused" in shown and "use --harness tools" in shown
     assert cli.runs == []
