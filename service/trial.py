@@ -34,7 +34,7 @@ from agentlab.tasks.types import (
     Terms,
     Work,
 )
-from agentlab.traces.events import ErrorRaised, Flag, LimitReached, Outcome, Recorder, Scored
+from agentlab.traces.events import ErrorRaised, Flag, LimitReached, Note, Outcome, Recorder, Scored
 
 if TYPE_CHECKING:
     from agentlab.models.protocol import Model, Sampling
@@ -209,6 +209,8 @@ class _Attempt:
         except TaskError as error:
             raise _Ended("task", "task", str(error)) from None
         for step in steps:
+            if step.name:
+                self.recorder.record(Note(at=time.time(), text=f"step {step.name}", data={"step": step.name}))
             verifier = self.route.verifiers.get(step.name)
             under_way = StepUnderWay(
                 self.setting.task,

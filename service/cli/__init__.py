@@ -14,6 +14,7 @@ COMMANDS = {
     "tasks": ("agentlab.service.cli.tasks", "tasks", "List, show, check and start tasks of your own."),
     "results": ("agentlab.service.cli.results", "results", "List, show, delete and restore runs."),
     "traces": ("agentlab.service.cli.traces", "traces", "Read what happened in a trial, step by step."),
+    "export": ("agentlab.service.cli.export", "export", "Write a run in the format of other tools (Harbor)."),
     "sandbox": ("agentlab.service.cli.sandbox", "sandbox", "Check, build and sweep sandboxes."),
 }
 
