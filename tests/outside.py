@@ -137,7 +137,12 @@ class Caller:
         self.egress = egress
         self.path = directory / "proxy.sock"
         self.events: list[NetworkAccess] = []
-        egress.report_to(self.events.append)
+        self.heard = asyncio.Event()
+        egress.report_to(self._hear)
+
+    def _hear(self, event: NetworkAccess) -> None:
+        self.events.append(event)
+        self.heard.set()
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_unix_connection(self.path)

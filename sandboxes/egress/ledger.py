@@ -34,7 +34,7 @@ class EgressLimits:
     megabytes: int = 1024
     """Bytes in both directions together."""
     connections: int = 2_000
-    """Connections opened and refused together: what a trace has to hold."""
+    """Connections and requests, opened and refused together: what a trace has to hold."""
     at_once: int = 64
     head_bytes: int = 32 << 10
     """Longest head of a request or an answer."""
@@ -87,6 +87,7 @@ class Ledger:
         """Start to count anew."""
         self._bytes_left = self._limits.megabytes << 20
         self._connections_left = self._limits.connections
+        self._told_all_used = False
 
     def start_over(self) -> None:
         """Make as new: nothing is left of who was told before, nor for who is told next."""
@@ -108,21 +109,33 @@ class Ledger:
             self._record(event)
 
     def admit(self, alive: int, most: int) -> bool:
-        """Whether the box may have one more connection, where it has `alive` with this one and may have `most`.
-
-        Once all of its connections are used, the first that it may not have is told of, and the later ones are not.
-        """
-        if self._connections_left < 0:
-            return False
-        self._connections_left -= 1
-        if self._connections_left < 0:
-            all_used = f"all {self._limits.connections} connections are used; further ones are not listed"
-            self.refused(EgressError("connections", all_used))
-            return False
-        if alive > most:
-            self.refused(EgressError("connections", f"more than {most} connections at once"))
+        """Whether the box may have one more connection, where it has `alive` with this one and may have `most`."""
+        try:
+            self.take_connection()
+            if alive > most:
+                raise EgressError("connections", f"more than {most} connections at once")
+        except EgressError as refusal:
+            self.refused(refusal)
             return False
         return True
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the box has used all of its connections."""
+        return self._connections_left <= 0
+
+    def take_connection(self) -> None:
+        """Count a connection, or one more request on one, which gets a connection of its own outside.
+
+        Raises EgressError where there are none left; the first of these stands for all in the trace.
+        """
+        if self._connections_left > 0:
+            self._connections_left -= 1
+            return
+        all_used = f"all {self._limits.connections} connections are used; further ones are not listed"
+        refusal = EgressError("connections", all_used)
+        refusal.told, self._told_all_used = self._told_all_used, True
+        raise refusal
 
     def spend(self, size: int) -> None:
         """Count bytes. Raises EgressError where there are none left."""

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 
 from agentlab.sandboxes.agent.relay import MAX_CONNECTIONS, WINDOW
 from agentlab.sandboxes.connection import AgentConnection, Exchange, Reply
-from agentlab.sandboxes.egress.streams import Stream
+from agentlab.sandboxes.egress.proxy import Proxy
 from agentlab.sandboxes.protocol import SandboxError
 
 PIECE = 1 << 15
@@ -23,19 +23,17 @@ PIECE = 1 << 15
 class LineLink:
     """The runner's side for one agent."""
 
-    def __init__(
-        self, connection: AgentConnection, exchange: Exchange, serve: Callable[[Stream], Awaitable[None]]
-    ) -> None:
+    def __init__(self, connection: AgentConnection, exchange: Exchange, proxy: Proxy) -> None:
         self._connection = connection
         self._exchange = exchange
-        self._serve = serve
+        self._proxy = proxy
         self._open: dict[int, LineStream] = {}
         self._serving: set[asyncio.Task[None]] = set()
 
     @classmethod
-    async def open(cls, connection: AgentConnection, serve: Callable[[Stream], Awaitable[None]]) -> LineLink:
+    async def open(cls, connection: AgentConnection, proxy: Proxy) -> LineLink:
         """Tell the agent where its connections go. Raises SandboxError."""
-        return cls(connection, await connection.begin("egress"), serve)
+        return cls(connection, await connection.begin("egress"), proxy)
 
     async def run(self) -> None:
         """Carry frames until the line ends. An agent that keeps no rule ends it."""
@@ -43,6 +41,8 @@ class LineLink:
             while True:
                 reply, payload = await self._connection.next_item(self._exchange)
                 self._take(reply, payload)
+                if reply.kind == "open":
+                    await self._proxy.pause()
         except SandboxError:
             # Whoever works with the box meets the same error and tells it.
             return
@@ -76,7 +76,7 @@ class LineLink:
 
     async def _carry(self, number: int, stream: LineStream) -> None:
         try:
-            await self._serve(stream)
+            await self._proxy.serve(stream)
         finally:
             self._open.pop(number, None)
             if not stream.told:

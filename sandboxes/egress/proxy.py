@@ -19,6 +19,8 @@ TRIES = 3
 DESCRIPTORS = 2
 """Of one connection: its box's side and the outside."""
 
+PAUSE_S = 0.05
+
 SPARE = 256
 """Descriptors of this process that are for everything else."""
 
@@ -61,6 +63,11 @@ class Proxy:
         total = max(0, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE) // DESCRIPTORS
         others = sum(len(proxy._serving) for proxy in _open if proxy is not self)
         return min(self._limits.at_once, max(total // 2 - others, total // 2 // len(_open)))
+
+    async def pause(self) -> None:
+        """Wait before the next connection is taken, where the box has used all of its own: to refuse costs time too."""
+        if self._ledger.exhausted:
+            await asyncio.sleep(PAUSE_S)
 
     async def shut(self) -> None:
         """End every connection, each of which is recorded, and serve no more."""

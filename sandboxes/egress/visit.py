@@ -15,6 +15,9 @@ from agentlab.sandboxes.egress.ledger import EgressError, EgressLimits, Ledger, 
 from agentlab.sandboxes.egress.streams import CountedStream, Stream, pump
 
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
+PIECE = 256
+"""Bytes that every piece costs beside its own: a box that sends single bytes is to pay for our time."""
+
 LINGER_S = 1.0
 LINGER_BYTES = 1 << 20
 
@@ -31,11 +34,12 @@ class Visit:
         self._limits = limits
         self._clock = asyncio.timeout(None)
         self._running = False
-        self._box = CountedStream(stream, read=self._count)
+        self._box = CountedStream(stream, read=self._count, written=self._count_piece)
         self._front = HttpSide(self._box, h11.SERVER, limits)
         self._outside: CountedStream | None = None
         self._passage: Passage | None = None
         self._tunnelled = False
+        self._asked = False
 
     async def carry_out(self) -> None:
         """Serve it to its end. Raises nothing but cancellation."""
@@ -75,11 +79,15 @@ class Visit:
 
     def _count(self, size: int) -> None:
         self._touch()
-        self._ledger.spend(size)
+        self._ledger.spend(size + PIECE)
+
+    def _count_piece(self, _size: int) -> None:
+        self._ledger.spend(PIECE)
 
     def _count_sent(self, size: int) -> None:
         if self._passage is not None:
             self._passage.sent += size
+        self._count_piece(size)
 
     def _count_received(self, size: int) -> None:
         if self._passage is not None:
@@ -119,6 +127,9 @@ class Visit:
 
         Each has its own: one that was kept may have been closed by the server, which is known too late.
         """
+        if self._asked:
+            self._ledger.take_connection()
+        self._asked = True
         outside = self._outside or await self._reach(target)
         more = await exchange(self._front, HttpSide(outside, h11.CLIENT, self._limits), request, target)
         self._leave(None)

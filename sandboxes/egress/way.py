@@ -75,6 +75,7 @@ class Egress:
                     await asyncio.sleep(0.1)
                 else:
                     self._spawn(self._serve(connected), self._serving)
+                    await self._proxy.pause()
 
     async def _serve(self, connected: socket.socket) -> None:
         await self._proxy.serve(SocketStream(*await asyncio.open_connection(sock=connected, limit=READ)))
@@ -95,7 +96,7 @@ class Egress:
         """
         found = hello.value.get("egress")
         if found == "line":
-            link = await LineLink.open(connection, self._proxy.serve)
+            link = await LineLink.open(connection, self._proxy)
             self._spawn(link.run(), self._carriers)
         elif found != "socket":
             raise SandboxError("start", "the agent opened no way out of a box that is to have one")

@@ -266,8 +266,9 @@ async def test_quiescing_gives_the_grader_a_network_of_its_own(network: Network)
 
 async def test_a_reset_box_is_as_new(network: Network) -> None:
     box, first = await network.box()
-    holding = "import socket,time; s = socket.create_connection(('127.0.0.1', 3128)); time.sleep(60)"
-    await box.exec(["sh", "-c", f'setsid python3 -c "{holding}" >/dev/null 2>&1 & sleep 0.3'])
+    holding = "import socket,time; s = socket.create_connection(('127.0.0.1', 3128)); open('up', 'w'); time.sleep(60)"
+    until_up = "until [ -e up ]; do :; done"
+    await box.exec(["sh", "-c", f'setsid python3 -c "{holding}" >/dev/null 2>&1 & {until_up}'])
     assert (await fetch(box, "http://example.org/"))[0].startswith("200 ")
     await box.shut_network()
     assert (await fetch(box, "http://example.org/"))[0].startswith("failed")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agentlab.sandboxes.egress import allow_list, refuses
+from agentlab.sandboxes.egress import Outside, allow_list, refuses
 from agentlab.sandboxes.egress.hosts import authority, host_name
 
 
@@ -181,6 +181,12 @@ def test_what_is_not_public_is_refused(address: str) -> None:
 @pytest.mark.parametrize("address", ["1.1.1.1", "8.8.8.8", "93.184.216.34", "172.32.0.1", "2606:4700::1111", "2a00::1"])
 def test_what_is_public_is_not(address: str) -> None:
     assert refuses(address) == ""
+
+
+async def test_the_strict_policy_and_the_systems_resolver_are_the_default() -> None:
+    assert Outside().refuses is refuses and Outside().by_socket
+    with pytest.raises(OSError):
+        await Outside().resolve("nowhere.invalid", 443)
 
 
 @given(st.ip_addresses())
