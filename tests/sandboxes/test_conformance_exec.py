@@ -206,8 +206,9 @@ async def test_a_program_starts_as_its_user_with_nothing_of_the_agents(box: Sand
         said = (await box.exec(["cat", "/proc/self/status"], user=user)).stdout.decode()
         status = dict(line.split(":\t", 1) for line in said.splitlines() if ":\t" in line)
         assert status["Uid"].split() == status["Gid"].split() == [uid] * 4
-        assert int(status["CapPrm"], 16) == int(status["CapEff"], 16) == int(status["SigBlk"], 16) == 0
-        assert int(status["SigIgn"], 16) & ignored_by_python == 0
+        assert int(status["CapPrm"], 16) == int(status["CapEff"], 16) == 0
+        # Not every kernel tells of signals (gVisor's does not).
+        assert int(status.get("SigBlk", "0"), 16) == int(status.get("SigIgn", "0"), 16) & ignored_by_python == 0
         shell = await box.exec(["sh", "-c", "umask; pwd; ls /proc/self/fd; ps -o sid= -p $$"], user=user, cwd="/tmp")
         assert shell.stdout.split()[:-1] == [b"0022", b"/tmp", b"0", b"1", b"2", b"3"], "3 is the listing's own"
         assert shell.stdout.split()[-1] != b"0"

@@ -17,6 +17,7 @@ from agentlab.sandboxes import BoxSpec, Sandbox, SandboxError, images
 from agentlab.sandboxes.docker import build
 from agentlab.sandboxes.docker.endpoint import current
 from agentlab.sandboxes.docker.engine import Engine
+from agentlab.sandboxes.machine import describe
 from agentlab.sandboxes.modal import ModalBackend
 from agentlab.sandboxes.modal.account import sign_in
 from agentlab.sandboxes.protocol import Backend
@@ -107,6 +108,13 @@ async def test_a_call_that_the_stand_in_lacks_is_named(there: Sandbox, on_modal:
     sandbox = await modal.Sandbox.from_id.aio(there.id)
     with pytest.raises(modal.exception.UnimplementedError, match="has no TaskSnapshotFilesystem"):
         await sandbox.snapshot_filesystem.aio()
+
+
+async def test_what_modal_does_not_contain_is_told_without_starting_a_box() -> None:
+    ground = await describe("modal")
+    assert "costs money" in ground.untried
+    for what in ("disk", "memory", "variables", "killed", "gVisor"):
+        assert any(what in said for said in ground.not_contained), what
 
 
 OWNER = """
