@@ -90,7 +90,7 @@ def config_identity(
     }
     if scaffold == harness.scaffold and harness.system:
         payload["system"] = harness.system
-    if scaffold != "direct":
+    if scaffold not in ("direct", "external"):
         payload["tools"] = tools
         payload["contract"] = harness.contract
         payload["limits"] = harness.limits.model_dump(exclude_defaults=True, exclude={"attempts"})

@@ -28,7 +28,7 @@ from agentlab.service.config import effective_sampling
 from agentlab.service.environment import describe_environment
 from agentlab.service.judge import MakeJudge, open_judge
 from agentlab.service.models import ModelSource, SharedModel, client_options, first_target, scripted
-from agentlab.service.planner import Refusal, Route
+from agentlab.service.planner import EXTERNAL, Refusal, Route
 from agentlab.service.prepare import Plan, plan_table, terms_of
 from agentlab.service.resume import Done, refuse_changes, resume_command, where_it_stands
 from agentlab.service.runner import Runner
@@ -135,6 +135,7 @@ def _runner(
         epochs=config.epochs,
         attempts=harness.limits.attempts,
         plain_workers=config.max_connections * WORKERS_A_CONNECTION,
+        seed=config.seed,
         done=done.numbers,
         attempts_made=done.attempts,
         meter=meter,
@@ -217,7 +218,9 @@ def _expect(plan: Plan, pool: Pool, trials: int) -> None:
     """Tell the pool what is to come, so that boxes are there when trials want them."""
     for row in plan.rows:
         if isinstance(row.route, Route) and row.route.spec is not None:
-            pool.expect(row.route.spec, min(trials, row.n * plan.config.epochs))
+            # A program that grades by itself takes one box for all samples.
+            n = 1 if row.route.scaffold == EXTERNAL else row.n
+            pool.expect(row.route.spec, min(trials, n * plan.config.epochs))
 
 
 def open_store(plan: Plan, models: ModelSource, images: dict[str, str], resume: Path | None) -> tuple[RunStore, str]:

@@ -9,9 +9,12 @@ from typing import Any, Literal, TypeAlias
 from agentlab.sandboxes.egress import allow_list
 from agentlab.sandboxes.protocol import BoxSpec, Capability, ImageBuild
 from agentlab.service.harness import Harness
+from agentlab.tasks.external import ExternalEval, SandboxedExternalEval
 from agentlab.tasks.types import BoxNeeds, Sample, Task, TaskError, Terms
 from agentlab.tasks.variables import expand
 
+EXTERNAL = "external"
+"""In place of a scaffold: the task is carried out by a program of its own."""
 WRITABLE = frozenset({"docker"})
 """Sandboxes that can give a task a writable system."""
 Lane: TypeAlias = Literal["plain", "box"]
@@ -102,7 +105,25 @@ class Planner:
                 route = self._known[key] = Refusal(f"cannot be given its box: {error}")
         return route
 
+    def _external(self, task: ExternalEval, box: BoxNeeds) -> Route | Refusal:
+        """A program that grades by itself: on this machine, or in a box."""
+        if not isinstance(task, SandboxedExternalEval):
+            place = Place("external", why="has its own runner, on this machine")
+            return Route(EXTERNAL, place, place)
+        spec = self._spec(box)
+        if reason := self._refusal(box) or self._network_refusal(box, ()):
+            return Refusal(reason)
+        try:
+            if spec.profile == "hardened":
+                spec.limits.check()
+        except ValueError as error:
+            return Refusal(str(error))
+        place = Place(self._sandbox, spec.image, "has its own runner, in a box")
+        return Route(EXTERNAL, place, place, spec, build=box.build)
+
     def _plan(self, task: Task, requires: tuple[Capability, ...], has_files: bool, box: BoxNeeds) -> Route | Refusal:
+        if isinstance(task, ExternalEval):
+            return self._external(task, box)
         unknown = [name for name in (*requires, *_grading(task)) if name not in CAPABILITIES]
         if unknown:
             known = ", ".join(sorted(CAPABILITIES))
@@ -213,5 +234,8 @@ def _grading(task: Task) -> tuple[Capability, ...]:
 
 
 def lane_of(route: Route | Refusal) -> Lane:
-    """Trials whose agent works in a box have a lane of their own, so that slow boxes hold up no plain question."""
-    return "box" if isinstance(route, Route) and route.agent.where != "direct" else "plain"
+    """Trials whose agent works in a box have a lane of their own, so that slow boxes hold up no plain question. Those
+    of a program that grades many at once only wait for it.
+    """
+    in_box = isinstance(route, Route) and route.agent.where != "direct" and route.scaffold != EXTERNAL
+    return "box" if in_box else "plain"

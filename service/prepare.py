@@ -13,7 +13,7 @@ from agentlab.models.tools import Tool, get_tool
 from agentlab.scaffolds import BOX_RESOURCES, box_tool
 from agentlab.service.config import RunConfig, config_hash, config_identity, effective_sampling
 from agentlab.service.harness import ConfigError, Harness
-from agentlab.service.planner import Lane, Planner, Refusal, Route, lane_of
+from agentlab.service.planner import EXTERNAL, Lane, Planner, Refusal, Route, lane_of
 from agentlab.service.runner import PlannedTask
 from agentlab.tasks.identity import Survey, survey
 from agentlab.tasks.prompting import load_fewshot
@@ -150,7 +150,7 @@ class Plan:
 
     def offered(self, route: Route) -> dict[str, Tool]:
         """The tools of a route: all of the harness's in a box, only host-side ones (and submit) without."""
-        if route.scaffold == "direct":
+        if route.scaffold in ("direct", EXTERNAL):
             return {}
         if route.agent.where != "direct":
             return self.tools

@@ -16,8 +16,10 @@ import anyio
 
 from agentlab.models.scripted import NopModel
 from agentlab.service.board import Board
-from agentlab.service.planner import Lane, Planner, Refusal, Route, lane_of
+from agentlab.service.external import Batch, ExternalRuns, external_attempt
+from agentlab.service.planner import EXTERNAL, Lane, Planner, Refusal, Route, lane_of
 from agentlab.service.trial import MEMORY_TRIES, Prompt, Result, Setting, attempt, failed_for_memory
+from agentlab.tasks.external import ExternalEval
 from agentlab.tasks.prompting import render, render_continuations, render_raw
 from agentlab.tasks.types import Sample, Task, TaskError
 from agentlab.traces.errors import StoreError
@@ -94,6 +96,7 @@ class Runner:
     epochs: int
     attempts: int
     plain_workers: int
+    seed: int = 0
     done: frozenset[int] = frozenset()
     """Numbers of trials that need not be repeated."""
     attempts_made: dict[int, int] = field(default_factory=dict)
@@ -103,6 +106,10 @@ class Runner:
     _stop: Stop = ""
     _scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     _settings: dict[tuple[str, int], Setting] = field(default_factory=dict)
+    _externals: ExternalRuns = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._externals = ExternalRuns(self.pool)
 
     async def run(self) -> Stop:
         """Raises what ends a run as a whole: StoreError, TaskError for data that changed under it."""
@@ -256,7 +263,7 @@ class Runner:
                     name=name,
                     value=value,
                     source="detector",
-                    author=task.scorers[0].name,
+                    author=task.scorers[0].name if task.scorers else EXTERNAL,
                 )
             )
         return result, recorder
@@ -264,6 +271,8 @@ class Runner:
     async def _carry_out(
         self, work: Work, setting: Setting, route: Route | Refusal, recorder: AttemptRecorder
     ) -> Result:
+        if isinstance(work.planned.task, ExternalEval) and isinstance(route, Route):
+            return await self._external(work, work.planned.task, route, setting, recorder)
         if not isinstance(route, Route):
             return await attempt(setting, work.sample, Prompt(), NO_MODEL, self.pool, recorder, work.epoch)
         try:
@@ -274,6 +283,21 @@ class Runner:
             recorder.record(ErrorRaised(at=_now(), boundary="task", kind="prompt", message=message))
             return Result("task", error_kind="prompt", error_message=message)
         return await attempt(setting, work.sample, prompt, model, self.pool, recorder, work.epoch)
+
+    async def _external(
+        self, work: Work, task: ExternalEval, route: Route, setting: Setting, recorder: AttemptRecorder
+    ) -> Result:
+        model = self.models.for_trial(task, work.sample, route, work.epoch)
+        batch = Batch(task, self._wanted(work), model, recorder, work.epoch, self.seed, setting.sampling, route.spec)
+        return await external_attempt(self._externals, batch, work.sample.id)
+
+    def _wanted(self, work: Work) -> list[str]:
+        """The samples of the task's epoch that are not done yet."""
+        return [
+            sample.id
+            for place, sample in work.planned.samples()
+            if work.planned.base + place * self.epochs + work.epoch not in self.done
+        ]
 
     def _setting(self, task: Task, route: Route | Refusal) -> Setting:
         key = (task.name, id(route))

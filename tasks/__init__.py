@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from agentlab.tasks.definitions import TaskDefinition, suite, task
+from agentlab.tasks.external import ExternalEval, ExternalResult, SandboxedExternalEval
 from agentlab.tasks.types import (
     BoxNeeds,
     FewShot,
@@ -58,10 +59,13 @@ _LAZY = {
 __all__ = [
     "BoxNeeds",
     "DataSource",
+    "ExternalEval",
+    "ExternalResult",
     "FewShot",
     "MemorySource",
     "Resolution",
     "Sample",
+    "SandboxedExternalEval",
     "Score",
     "ScoreContext",
     "Scorer",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, overload
 
 from agentlab.tasks.data.combined import beside
+from agentlab.tasks.external import ExternalEval
 from agentlab.tasks.types import Sample, Suite, Task, TaskError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
@@ -157,7 +158,7 @@ def check_task(made: Task) -> None:
         problem = "give it samples or a source"
     elif made.samples is not None and made.source is not None:
         problem = "give it samples or a source, not both"
-    elif not made.scorers:
+    elif not made.scorers and not isinstance(made, ExternalEval):
         problem = "it has no scorer"
     elif made.samples is not None and not all(isinstance(sample, Sample) for sample in made.samples):
         problem = "samples must all be Sample"

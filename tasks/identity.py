@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from agentlab.tasks.external import ExternalEval, external_payload
 from agentlab.tasks.loading import IdKeys, located_samples
 from agentlab.tasks.prompting import load_fewshot
 from agentlab.tasks.sampling import key_function, smallest
@@ -152,6 +153,8 @@ def task_payload(task: Task, *, n: int, digest: str) -> dict[str, Any]:
         payload["fewshot"] = _fewshot(task)
     if task.box != BoxNeeds():
         payload["box"] = _changed_fields(task.box)
+    if isinstance(task, ExternalEval):
+        payload["program"] = external_payload(task)
     payload["scorers"] = [_scorer(scorer) for scorer in task.scorers]
     if task.metrics:
         payload["metrics"] = [_named({"name": metric.name}, metric.params) for metric in task.metrics]
