@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -18,6 +19,8 @@ Wire = TypeVar("Wire")
 MAX_TOKENS = 10**9
 """More than this no call has used: an endpoint that says so is not believed."""
 
+_OPEN, _CLOSE = "<think>", "</think>"
+_WORD = re.compile(r"\S")
 _STOP_REASONS: dict[str | None, StopReason] = {
     "stop": "stop",
     "eos": "stop",
@@ -223,24 +226,28 @@ def split_reasoning(text: str) -> tuple[str, str]:
     block comes back as it was.
     """
     thoughts: list[str] = []
-    rest = text
+    at, end = 0, len(text)  # places in the text: cutting it at each block would be quadratic
     while True:
-        body = rest.lstrip()
-        opened = body.startswith("<think>")
+        word = _WORD.search(text, at)
+        start = word.start() if word else end
+        opened = text.startswith(_OPEN, start)
         if opened:
-            body = body[len("<think>") :]
-        elif thoughts or "</think>" not in body:
+            start += len(_OPEN)
+        elif thoughts:
             break
-        thought, closing, after = body.partition("</think>")
-        if not opened and "<think>" in thought:
+        closing = text.find(_CLOSE, start)
+        if closing < 0 and not opened:
             break
-        thoughts.append(thought.strip())
-        rest = after
-        if not closing:
+        if not opened and 0 <= text.find(_OPEN, start) < closing:
+            break
+        stop = end if closing < 0 else closing
+        thoughts.append(text[start:stop].strip())
+        at = min(stop + len(_CLOSE), end)
+        if closing < 0:
             break
     if not thoughts:
         return "", text
-    return "\n\n".join(thought for thought in thoughts if thought), rest.lstrip()
+    return "\n\n".join(thought for thought in thoughts if thought), text[at:].lstrip()
 
 
 def _tool_call(index: int, wire: WireToolCall) -> ToolCall:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -35,6 +36,14 @@ def test_inline_thinking_is_split_from_the_answer(text: str, reasoning: str, ans
     message = read_chat(json.dumps(chat(text)).encode()).message
     assert (message.reasoning, message.text) == (reasoning, answer)
     assert read_chat(json.dumps(chat(text)).encode(), split_thinking=False).message.text == text
+
+
+@pytest.mark.parametrize("block", ["<think></think>", "<think>a</think> ", "</think>", "<think>", " "])
+def test_thinking_is_split_in_linear_time(block: str) -> None:
+    """A hundred thousand empty blocks took minutes, in which no other trial went on."""
+    started = time.process_time()
+    split_reasoning(block * 200_000 + "</think>42")
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
