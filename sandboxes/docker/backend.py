@@ -18,6 +18,7 @@ from agentlab.sandboxes.docker.autopsy import autopsy
 from agentlab.sandboxes.docker.endpoint import current
 from agentlab.sandboxes.docker.engine import Engine, EngineError
 from agentlab.sandboxes.docker.pristine import EngineView, Pristine
+from agentlab.sandboxes.docker.runtime import Runtime, RuntimeMaker
 from agentlab.sandboxes.docker.writable import DiskWatch, WritableSandbox, open_up
 from agentlab.sandboxes.keeping import OpenBoxes
 from agentlab.sandboxes.protocol import GRADE, WORKSPACE, BoxSpec, Capability, ImageBuild, SandboxError, Say, User
@@ -52,6 +53,7 @@ class DockerBackend:
         self._image_users: dict[str, str] = {}
         self._disk = DiskWatch(self._engine)
         self._pristine = Pristine(self._engine, run_id)
+        self._runtime = RuntimeMaker(self._engine, run_id)
 
     @property
     def local(self) -> bool:
@@ -82,10 +84,15 @@ class DockerBackend:
         return [box["Names"][0].lstrip("/") if box.get("Names") else box["Id"][:12] for box in dead]
 
     async def ensure_image(self, image: str, say: Say) -> str:
-        return await build.ensure(self._engine, image, say)
+        found = await build.ensure(self._engine, image, say)
+        if not images.is_built_in(image):
+            await self._runtime.get(say)
+        return found
 
     async def build_image(self, image: str, build: ImageBuild, say: Say) -> str:
-        return await foreign.ensure_built(self._engine, image, build, say)
+        found = await foreign.ensure_built(self._engine, image, build, say)
+        await self._runtime.get(say)
+        return found
 
     async def create(self, spec: BoxSpec) -> AgentSandbox:
         """Start a box. While an engine restarts this waits for it: a new box would meet the same silence."""
@@ -107,7 +114,8 @@ class DockerBackend:
     async def _make_box(self, name: str, spec: BoxSpec, way: Egress | None) -> AgentSandbox:
         started = time.perf_counter()
         shown = await way.listen() if way is not None and self.local else None
-        container = await self._create_container(name, spec, shown)
+        runtime = None if images.is_built_in(spec.image) else await self._runtime.get(lambda sentence: None)
+        container = await self._create_container(name, spec, shown, runtime)
         connection: AgentConnection | None = None
         try:
             line = await self._engine.attach(container)
@@ -174,17 +182,17 @@ class DockerBackend:
             self._disk.add(container, spec.limits.storage_mb, box.quiesce, give_up)
         return box
 
-    async def _create_container(self, name: str, spec: BoxSpec, shown: Path | None) -> str:
+    async def _create_container(self, name: str, spec: BoxSpec, shown: Path | None, runtime: Runtime | None) -> str:
         """`shown`: a directory of this machine with the socket of the box's way out."""
         try:
-            config = container_config(spec, self._run_id, shown)
+            config = container_config(spec, self._run_id, shown, runtime)
             created = await self._engine.call("POST", "/containers/create", config, name=name)
         except EngineError as refused:
             if refused.status == 404:
                 raise SandboxError("image", _image_missing(spec.image)) from refused
             if shown is not None:
                 # An engine in a machine of its own does not see the directory: then the agent's line has to do.
-                return await self._create_container(name, spec, None)
+                return await self._create_container(name, spec, None, runtime)
             raise _refusal(f"the Docker engine refused to make a box of {spec.image}: {refused}") from refused
         except SandboxError:
             # Whether it was made is not known; by its name it can be removed.
@@ -196,12 +204,7 @@ class DockerBackend:
         try:
             await self._engine.call("POST", f"/containers/{container}/start")
         except EngineError as refused:
-            message = str(refused)
-            if "python3" in message:
-                raise SandboxError(
-                    "image", f"the image {image} has no python3, which a box's agent needs; add it to the image"
-                ) from refused
-            raise _refusal(f"a box of {image} did not start: {message}") from refused
+            raise _refusal(f"a box of {image} did not start: {refused}") from refused
 
     async def _remove(self, container: str) -> None:
         try:
@@ -254,7 +257,9 @@ def _image_missing(image: str) -> str:
     return f"the image {image} is not there: `docker pull {image}`, or correct its name"
 
 
-def container_config(spec: BoxSpec, run_id: str, shown: Path | None = None) -> dict[str, Any]:
+def container_config(
+    spec: BoxSpec, run_id: str, shown: Path | None = None, runtime: Runtime | None = None
+) -> dict[str, Any]:
     """The engine's description of a box: nothing but the agent's four capabilities, no network, nothing writable
     without a size. `shown`: the directory with the socket of its way out, which it may connect to and not change.
     """
@@ -265,7 +270,7 @@ def container_config(spec: BoxSpec, run_id: str, shown: Path | None = None) -> d
 
     config = {
         "Image": spec.image,
-        "Entrypoint": ["python3", *agent.PYTHON_FLAGS],
+        "Entrypoint": runtime.entrypoint if runtime is not None else ["python3", *agent.PYTHON_FLAGS],
         "Cmd": [],
         "User": "0:0",
         "WorkingDir": "/",
@@ -301,7 +306,7 @@ def container_config(spec: BoxSpec, run_id: str, shown: Path | None = None) -> d
             ],
             "LogConfig": {"Type": "none"},
             "RestartPolicy": {"Name": "no"},
-            "Mounts": egress.mounts(shown),
+            "Mounts": [*egress.mounts(shown), *([runtime.mount] if runtime is not None else [])],
             "Tmpfs": {
                 WORKSPACE: tmpfs(limits.workspace_mb, "0755", UIDS["task"]),
                 "/tmp": tmpfs(limits.tmp_mb, "1777", 0),  # noqa: S108 - a path in the box

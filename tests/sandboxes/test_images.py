@@ -97,7 +97,8 @@ async def test_an_image_that_is_nowhere_is_said_in_a_sentence(docker: Backend) -
     assert raised.value.kind == "image"
 
 
-async def test_an_image_without_python_is_refused(docker: Backend, tmp_path: Path) -> None:
+async def test_an_image_that_holds_nothing_works_as_a_box(docker: Backend, tmp_path: Path) -> None:
+    """The agent brings its own Python: neither an interpreter nor a shell has to be in the image."""
     with tarfile.open(tmp_path / "root.tar", "w") as tar:
         info = tarfile.TarInfo("etc/nothing")
         tar.addfile(info, io.BytesIO())
@@ -105,9 +106,15 @@ async def test_an_image_without_python_is_refused(docker: Backend, tmp_path: Pat
     try:
         await build.import_root(engine, tmp_path / "root.tar", "agentlab-test/empty:latest")
         assert await docker.ensure_image("agentlab-test/empty:latest", print)
-        with pytest.raises(SandboxError, match="no python3") as raised:
-            await docker.create(BoxSpec(image="agentlab-test/empty:latest"))
-        assert raised.value.kind == "image"
+        box = await docker.create(BoxSpec(image="agentlab-test/empty:latest"))
+        await box.write_file("notes/a.txt", b"kept")
+        assert await box.read_file("/workspace/notes/a.txt") == b"kept"
+        assert len(await box.snapshot()) > 1024
+        nothing = await box.exec(["sh", "-c", "true"])
+        assert nothing.exit_code == 127 and b"cannot run sh: not found" in nothing.stderr
+        with pytest.raises(OSError, match="Read-only file system"):
+            await box.write_file("/run/agentlab-python/bin/python3", b"another")
+        await box.close()
         await engine.call("DELETE", "/images/agentlab-test/empty:latest")
     finally:
         await engine.close()

@@ -429,3 +429,11 @@ async def test_the_direct_scaffold_has_no_box_to_work_in(run: Any, tmp_path: Pat
 async def test_a_message_without_a_tool_call_is_graded_too(harbor: Any, tmp_path: Path, endpoint: Endpoint) -> None:
     endpoint.behave = lambda body, request: chat("I would rather not.")
     assert await value_of(harbor, harbor_task(tmp_path / "talk"), model=endpoint.spec()) == 0.0
+
+
+async def test_an_image_without_python_is_no_hindrance(harbor: Any, tmp_path: Path, endpoint: Endpoint) -> None:
+    endpoint.behave = playing("command -v python3 || echo right > answer.txt")
+    dockerfile = f"FROM {IMAGE}\nRUN rm -rf /usr/lib/python3* /usr/bin/python*\nWORKDIR /app\n"
+    toml = '[environment]\nnetwork_mode = "no-network"\nmemory_mb = 256\n'
+    task = harbor_task(tmp_path / "bare", toml=toml, files={"environment/Dockerfile": dockerfile})
+    assert await value_of(harbor, task, model=endpoint.spec()) == 1.0
