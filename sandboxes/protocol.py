@@ -267,6 +267,11 @@ class Sandbox(Protocol):
         """
         ...
 
+    @property
+    def entrypoint(self) -> tuple[str, ...]:
+        """Of a writable box: what its image would have started first. A box starts its keeper instead."""
+        ...
+
     async def touched(self, places: Sequence[str]) -> list[str]:
         """Files and directories at or below `places` that were changed in any way since the box was ready, a thousand
         at most. The box's keeper tells it by a time that nobody can set: quick, but what was deleted shows only in the

@@ -50,7 +50,7 @@ class DockerBackend:
         self._outside = outside
         self._boxes = OpenBoxes()
         self._unremoved: set[str] = set()
-        self._image_users: dict[str, str] = {}
+        self._image_configs: dict[str, dict[str, Any]] = {}
         self._disk = DiskWatch(self._engine)
         self._pristine = Pristine(self._engine, run_id)
         self._runtime = RuntimeMaker(self._engine, run_id)
@@ -143,10 +143,10 @@ class DockerBackend:
         """Who `task` and `grader` are in a writable box."""
         if spec.profile != "writable":
             return {}
-        if not all(spec.users) and spec.image not in self._image_users:
+        if spec.image not in self._image_configs:
             found = await build.inspect(self._engine, spec.image) or {}
-            self._image_users[spec.image] = str((found.get("Config") or {}).get("User") or "root")
-        usual = self._image_users.get(spec.image, "root")
+            self._image_configs[spec.image] = found.get("Config") or {}
+        usual = str(self._image_configs[spec.image].get("User") or "root")
         return {"task": spec.users[0] or usual, "grader": spec.users[1] or usual}
 
     def _register(
@@ -178,6 +178,7 @@ class DockerBackend:
             box = AgentSandbox(placing, connect, lambda: [connection], remove, way)
         else:
             view = EngineView(self._pristine, container)
+            view.entrypoint = tuple(self._image_configs[spec.image].get("Entrypoint") or ())
             box = WritableSandbox(view, placing, connect, lambda: [connection], remove, way)
             self._disk.add(container, spec.limits.storage_mb, box.quiesce, give_up)
         return box

@@ -50,12 +50,13 @@ class Pristine:
                 continue
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EngineView:
     """One box, seen from the engine."""
 
     pristine: Pristine
     container: str
+    entrypoint: tuple[str, ...] = ()
 
     async def changes(self) -> Mapping[str, Change]:
         """What differs from the image, by path. Raises SandboxError."""

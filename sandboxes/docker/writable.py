@@ -45,6 +45,10 @@ class WritableSandbox(AgentSandbox):
         super().__init__(*parts)
         self._view = view
 
+    @property
+    def entrypoint(self) -> tuple[str, ...]:
+        return self._view.entrypoint
+
     async def changes(self) -> Mapping[str, Change]:
         return await self._view.changes()
 

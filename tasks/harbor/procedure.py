@@ -76,6 +76,7 @@ class HarborProcedure:
         if step is None or step is task.config.steps[0]:
             logs = dict.fromkeys((places.AGENT_LOGS, places.ARTIFACTS), 0o777)
             await box.restore(places.folders(logs), "/", user="grader", instead=list(logs))
+            await _start_entrypoint(work)
             loose = task.loose_files()
             if loose is not None:
                 await box.restore(as_tar(loose), user="grader")
@@ -127,6 +128,16 @@ def harbor_verifier(procedure: HarborProcedure) -> Scorer:
         return await verifier.verify(procedure.task(sample), replace(context.work, recorder=context.recorder))
 
     return Scorer(name="harbor_verifier", grade=grade, requires=("shell",))
+
+
+async def _start_entrypoint(work: Work) -> None:
+    """Start what the image starts first, with a command that idles, as Harbor does: it may bring up services."""
+    first = work.sandbox.entrypoint
+    if not first:
+        return
+    log = f"{places.AGENT_LOGS}/entrypoint.txt"
+    script = f'nohup "$@" sh -c "sleep infinity" </dev/null >{log} 2>&1 &'
+    await _run(work, ["sh", "-c", script, "sh", *first], timeout=60.0, user="grader")
 
 
 async def _wait_for_health(work: Work, check: Healthcheck, where: str) -> None:

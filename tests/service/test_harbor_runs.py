@@ -437,3 +437,17 @@ async def test_an_image_without_python_is_no_hindrance(harbor: Any, tmp_path: Pa
     toml = '[environment]\nnetwork_mode = "no-network"\nmemory_mb = 256\n'
     task = harbor_task(tmp_path / "bare", toml=toml, files={"environment/Dockerfile": dockerfile})
     assert await value_of(harbor, task, model=endpoint.spec()) == 1.0
+
+
+async def test_what_the_image_starts_first_is_started(harbor: Any, tmp_path: Path, endpoint: Endpoint) -> None:
+    """With a command that idles, as Harbor does; a health check waits for what it brings up."""
+    endpoint.behave = playing("cat /started > answer.txt")
+    entrypoint = 'ENTRYPOINT ["sh", "/start.sh"]'
+    files = {
+        "environment/Dockerfile": f"FROM {IMAGE}\nCOPY start.sh /start.sh\nWORKDIR /app\n{entrypoint}\n",
+        "environment/start.sh": 'echo right > /started\nexec "$@"\n',
+    }
+    toml = '[environment]\nnetwork_mode = "no-network"\nmemory_mb = 256\n'
+    toml += '[environment.healthcheck]\ncommand = "test -f /started"\ninterval_sec = 0.05\nretries = 100\n'
+    ran = await harbor(harbor_task(tmp_path / "first", toml=toml, files=files), model=endpoint.spec())
+    assert ran.rows["first"].value == 1.0
