@@ -44,14 +44,15 @@ class Finding:
 
     @property
     def sentence(self) -> str:
+        samples = "1 sample" if self.n == 1 else f"{self.n} samples"
         if self.passed:
-            return f"ok: {self.model} on {self.n} samples " + (
+            return f"ok: {self.model} on {samples} " + (
                 "scores 1 everywhere" if self.model == "reference" else "earns nothing that it should not"
             )
         said = _grouped(self.wrong)
         shown = "; ".join(said[:SHOWN])
         more = f"; and {len(said) - SHOWN} more" if len(said) > SHOWN else ""
-        return f"wrong: {self.model} on {len(self.wrong)} of {self.n} samples: {shown}{more}"
+        return f"wrong: {self.model} on {len(self.wrong)} of {samples}: {shown}{more}"
 
 
 def _grouped(wrong: Iterable[tuple[str, str]]) -> list[str]:

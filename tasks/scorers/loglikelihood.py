@@ -15,7 +15,7 @@ def choice_loglikelihood(*, headline: Literal["acc", "acc_norm"] = "acc") -> Sco
     """The choice with the highest log-likelihood is the target.
 
     `scores` carries `acc` (that) and `acc_norm` (log-likelihood by character of the choice); the value is `headline`.
-    Ties go to the first, as in lm-evaluation-harness.
+    Ties go to the first, as in lm-evaluation-harness; a model to which all are the same has chosen nothing.
     """
 
     def grade(sample: Sample, submission: Submission, context: ScoreContext) -> Score:
@@ -23,12 +23,15 @@ def choice_loglikelihood(*, headline: Literal["acc", "acc_norm"] = "acc") -> Sco
         logprobs = _logprobs(sample, submission)
         lengths = submission.choice_lengths or tuple(len(text) for text in sample.choices)
         normalised = [value / max(1, length) for value, length in zip(logprobs, lengths, strict=True)]
+        if len(logprobs) > 1 and len(set(logprobs)) == 1:
+            return Score(value=0.0, scores={"acc": 0.0, "acc_norm": 0.0}, explanation="no preference", flags=("empty",))
         best, best_normalised = _argmax(logprobs), _argmax(normalised)
         scores = {"acc": float(best in gold), "acc_norm": float(best_normalised in gold)}
         picked = best if headline == "acc" else best_normalised
         return Score(value=scores[headline], scores=scores, answer=ascii_uppercase[picked])
 
-    return Scorer(name="choice_loglikelihood", grade=grade, params={} if headline == "acc" else {"headline": headline})
+    params = {} if headline == "acc" else {"headline": headline}
+    return Scorer(name="choice_loglikelihood", grade=grade, version=2, params=params)
 
 
 def truthfulqa_loglikelihood(*, headline: Literal["mc1", "mc2"] = "mc1") -> Scorer:
