@@ -54,7 +54,8 @@ def answer(n):
             bridge._requests += 1
             bridge._open.add(bridge._requests)
             bridge.channel.send(['q', bridge._requests, *request])
-            bridge._answer_to(bridge._requests)
+            done, value, _ = bridge._answer_to(bridge._requests)
+            if done: return n * n
     return -1
 """,
     "asks classes that it was not given": FORGED
@@ -71,25 +72,9 @@ def answer(n):
     "makes a fraction of things that are no numbers": FORGED
     + ONE_MORE.format("['x', 'fractions', 'Fraction', real(the('Channel')), 1]")
     + "    return X()\n",
-    "claims another class of the standard library": FORGED
-    + ONE_MORE.format("['h', 900, [900, 'L', 'm', [], 'list', ['fractions', 'Fraction'], []]]")
-    + "    return X()\n",
-    "claims to be an int with operators of its own": FORGED
-    + ONE_MORE.format(
-        "['v', 900, [900, 'int', '', [[901, 'A', '', [], None, None, ['__eq__', '__sub__', '__bool__']]], 'int', None,"
-        " ['__eq__', '__sub__']], 0]"
-    )
-    + "    return X()\n",
     "raises a forged exception": FORGED
     + """
     packer.pack_safely = lambda error: ['eb', 'ValueError', [], {'__class__': ['k', 'object']}]
-    raise ValueError
-""",
-    "raises what the test runner takes for a skip": FORGED
-    + """
-    packer.pack_safely = lambda error: [
-        'ex', 900, [900, 'SkipTest', 'unittest.case', [], 'Exception', ['unittest.case', 'SkipTest'], []], [], '', {}
-    ]
     raise ValueError
 """,
     "changes arguments that were not there": FORGED
@@ -104,8 +89,8 @@ def answer(n):
 """,
     "answers twice": FORGED
     + """
-    for number in range(1, 60): bridge.channel.send(['r', number, 9])
-    return 9
+    for number in range(1, 60): bridge.channel.send(['r', number, n * n])
+    return n * n
 """,
     "answers from another thread": BRIDGE
     + """
@@ -121,9 +106,29 @@ def answer(n): return -1
 import os, struct
 def answer(n):
     os.write(the('Channel')._writer, struct.pack('>I', 10 ** 5) + b'[' * 10 ** 5)
-    return 9
+    return n * n
 """,
 }
+
+
+WELL_FORMED = {
+    "claims another class of the standard library": FORGED
+    + ONE_MORE.format("['h', 900, [900, 'L', 'm', [], 'list', ['fractions', 'Fraction'], [], []]]")
+    + "    return X()\n",
+    "claims to be an int with operators of its own": FORGED
+    + ONE_MORE.format(
+        "['v', 900, [900, 'int', '', [[901, 'A', '', [], None, None, ['__eq__', '__sub__', '__bool__'], []]], 'int',"
+        " None, ['__eq__', '__sub__'], []], 0]"
+    )
+    + "    return X()\n",
+    "raises what the test runner takes for a skip": FORGED
+    + """
+    skip = [900, 'SkipTest', 'unittest.case', [], 'Exception', ['unittest.case', 'SkipTest'], [], []]
+    packer.pack_safely = lambda error: ['ex', 900, skip, [], '', {}]
+    raise ValueError
+""",
+}
+"""These send what an honest side might send, for something that it is not."""
 
 
 @pytest.mark.parametrize("name", CHEATS)
@@ -131,6 +136,13 @@ async def test_a_cheat_over_the_channel_scores_nothing(name: str, program_score:
     score = await program_score(CHEATS[name], *CHECKS)
     assert score.value == 0
     assert score.explanation
+
+
+@pytest.mark.parametrize("name", WELL_FORMED)
+async def test_a_forged_description_makes_nothing_true(name: str, program_score: Grade) -> None:
+    score = await program_score(WELL_FORMED[name], *CHECKS)
+    assert score.value == 0
+    assert "makes no sense" not in score.explanation
 
 
 async def test_a_right_answer_over_the_same_channel_scores_one(program_score: Grade) -> None:
@@ -232,6 +244,38 @@ def answer(xs): return [Pair(xs[0], (2, 2)), Pair(xs[1], (2, 1))]
 """,
         0,
     ),
+    "items that say they are nothing": (
+        """
+class Pair:
+    def __init__(self, x): self.x = x
+    def __iter__(self): return iter(self.x)
+    def __bool__(self): return False
+def answer(xs): return [Pair(x) for x in xs]
+""",
+        0,
+    ),
+    "tuples that say they are nothing": (
+        """
+class Nothing:
+    def __bool__(self): return False
+class Pair(Nothing, tuple): pass
+def answer(xs): return [Pair(x) for x in xs]
+""",
+        0,
+    ),
+    "items by number alone, others the second time": (
+        """
+class Chain:
+    def __init__(self, xs): self.looks = [[(2, 1)], xs]
+    def __getitem__(self, i):
+        if i == 0 and len(self.looks) > 1: self.now = self.looks.pop()
+        elif i == 0: self.now = self.looks[0]
+        return self.now[i]
+    def __len__(self): return 1
+def answer(xs): return Chain(xs)
+""",
+        0,
+    ),
     "tuples that change": (
         """
 class Walk:
@@ -247,6 +291,22 @@ def answer(xs):
         0,
     ),
 }
+
+
+async def test_a_mapping_of_its_own_is_no_sequence_that_lies(program_score: Grade) -> None:
+    program = """
+class Table:
+    def __init__(self): self.pairs = []
+    def __setitem__(self, key, value): self.pairs.append((key, value))
+    def __getitem__(self, key): return next(v for k, v in self.pairs if k == key)
+    def __iter__(self): return (key for key, _ in self.pairs)
+    def __len__(self): return len(self.pairs)
+def answer(): return Table()
+"""
+    check = "t = answer()\nt[1], t[0], t[7] = 'b', 'a', 'c'\nassert list(t) == [1, 0, 7]\n"
+    check += "assert (t[0], t[1], t[7], len(t)) == ('a', 'b', 'c', 3) and list(t) == [1, 0, 7] and t"
+    score = await program_score(program, check)
+    assert score.value == 1, score.explanation
 
 
 @pytest.mark.parametrize("name", CONTAINERS)

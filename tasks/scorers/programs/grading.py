@@ -7,7 +7,9 @@ output is read for the verdict, and it must carry the nonce that was sent to it 
 
 from __future__ import annotations
 
+import binascii
 import json
+import marshal
 import secrets
 import struct
 import time
@@ -15,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +32,16 @@ MAX_OUTPUT = 192 << 20
 
 BOX = "agentlab.tasks.scorers.programs.box"
 _BRIDGE = (
-    *("wire", "values", "exceptions", "proxies", "observing", "iterating", "awaiting", "standins", "packing"),
-    *("arguments", "bridge"),
+    *("wire", "values", "exceptions", "proxies", "observing", "iterating", "awaiting", "methods", "standins"),
+    *("packing", "arguments", "bridge"),
 )
 _SUPERVISOR_MODULES = (*_BRIDGE, "report", "supervisor")
 _WORKER_MODULES = (*_BRIDGE, "worker")
 
 # Reads one frame from standard input: the modules to define, and what to start. Nothing is written to the box's disk.
+# A Python of this one's kind takes them compiled, which saves a third of the time that a short grading takes.
 _BOOT = """
-import json, os, sys, types
+import binascii, json, marshal, os, sys, types
 def take(size):
     data = b""
     while len(data) < size:
@@ -51,10 +55,13 @@ for end in range(1, len(parts) + 1):
     name = ".".join(parts[:end])
     sys.modules[name] = package = types.ModuleType(name)
     package.__path__ = []
-for name, source in boot["modules"]:
+magic = sys.modules["_frozen_importlib_external"].MAGIC_NUMBER.hex()
+for name, source, compiled in boot.pop("modules"):
     module = types.ModuleType(name)
     sys.modules[name] = module
-    exec(compile(source, name, "exec"), module.__dict__)
+    if magic == boot["magic"]: code = marshal.loads(binascii.a2b_base64(compiled))
+    else: code = compile(source, name, "exec")
+    exec(code, module.__dict__)
 module.main(boot.pop("config"))
 """
 _PYTHON = ("python3", "-I", "-B", "-c", _BOOT)
@@ -221,11 +228,18 @@ def _verdict(payload: bytes, nonce: str) -> Verdict:
 
 
 def _boot(modules: Sequence[str], config: Mapping[str, Any]) -> bytes:
-    payload = json.dumps({"package": BOX, "modules": _sources(tuple(modules)), "config": config}).encode()
+    boot = {"package": BOX, "magic": MAGIC_NUMBER.hex(), "modules": _sources(tuple(modules)), "config": config}
+    payload = json.dumps(boot).encode()
     return struct.pack(">I", len(payload)) + payload
 
 
 @cache
-def _sources(modules: tuple[str, ...]) -> list[tuple[str, str]]:
+def _sources(modules: tuple[str, ...]) -> list[tuple[str, str, str]]:
+    """Name, source and compiled code of each module."""
     folder = Path(__file__).parent / "box"
-    return [(f"{BOX}.{name}", (folder / f"{name}.py").read_text(encoding="utf-8")) for name in modules]
+    found = []
+    for module in modules:
+        name, source = f"{BOX}.{module}", (folder / f"{module}.py").read_text(encoding="utf-8")
+        code = marshal.dumps(compile(source, name, "exec", optimize=2))
+        found.append((name, source, binascii.b2a_base64(code, newline=False).decode()))
+    return found

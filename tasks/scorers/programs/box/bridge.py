@@ -7,6 +7,8 @@ share the channel: whoever waits reads, for itself and for the others.
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,10 +19,14 @@ from agentlab.tasks.scorers.programs.box.packing import Packer
 from agentlab.tasks.scorers.programs.box.proxies import UNARY, ProxyModule, special_names
 from agentlab.tasks.scorers.programs.box.wire import Channel, ChannelLost
 
-MAX_NESTING = 100
+MAX_NESTING = 300
+FRAMES = 25
+"""Python frames, at most, that the bridge adds to the stack where one side's call is nested in the other's."""
 IDLE = 0.01
 """Seconds between two requests after which other threads of the program may have changed something."""
 
+CALLS = ("call", "method")
+"""Operations whose last two arguments are those of a call, positional and named."""
 LOOKING = (UNARY - special_names("call setitem delitem enter exit await aenter aexit anext")) | {
     *("get", "plain", "copy", "names", "fields", "equals_anything", "ahead"),
 }
@@ -37,6 +43,7 @@ class Bridge:
         self.channel = channel
         self.changes = 0
         self.traffic = 0
+        self.replaced: set[str] = set()
         self._packer = Packer(self)
         self._writing = threading.RLock()
         self._turn = threading.Condition()
@@ -63,8 +70,8 @@ class Bridge:
         self._last = time.monotonic()
         if not done:
             raise value
-        if changed is not None and op == "call" and value is None:
-            self._sensible(lambda: take_over(args[1:], changed, self._packer.unpack))
+        if changed is not None and op in CALLS and value is None:
+            self._sensible(lambda: take_over(args[-2:], changed, self._packer.unpack))
         return value
 
     def serve_next(self) -> None:
@@ -131,12 +138,13 @@ class Bridge:
         """Carry out one request of the other side and answer it, with a result or with the exception it raised."""
         self._nesting += 1
         self.traffic += 1
+        sys.setrecursionlimit(sys.getrecursionlimit() + FRAMES)
         try:
             if isinstance(args, BaseException):
                 raise args
-            if op == "call":
+            if op in CALLS:
                 self.changes += 1
-            before = Before(args[1:]) if op == "call" else None
+            before = Before(args[-2:]) if op in CALLS else None
             value = self.serve_operation(op, packed, args)
             with self._writing:
                 self._send(lambda: self._answer(number, value, before))
@@ -149,6 +157,8 @@ class Bridge:
                 self._send(lambda: ["e", number, self._packer.pack_safely(refused)])
         finally:
             self._nesting -= 1
+            with contextlib.suppress(ValueError, RecursionError):  # the program has set a limit of its own
+                sys.setrecursionlimit(sys.getrecursionlimit() - FRAMES)
 
     def _answer(self, number: int, value: Any, before: Before | None) -> list[Any]:
         answer = ["r", number, self._packer.pack(value)]

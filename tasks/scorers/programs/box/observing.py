@@ -11,6 +11,8 @@ from typing import Any
 
 from agentlab.tasks.scorers.programs.box.proxies import Forward, Link, is_remote
 
+CONTRADICTION = "an object of the program holds another item than it said"
+
 
 class Seen:
     """What was seen of one object since the last request that may have changed it."""
@@ -19,8 +21,35 @@ class Seen:
         self.changes = changes
         self.source: Any = None
         self.items: list[Any] = []
+        """What a walk has seen, from the first item on."""
         self.complete = False
         self.by_index: dict[int, Any] = {}
+
+    def take(self, index: int, item: Any) -> Any:
+        """The item that was asked for by its number; TypeError where another one was seen there."""
+        found = self.by_index.setdefault(index, item)
+        if not same(found, item):
+            raise TypeError(CONTRADICTION)
+        if self.complete:
+            self._compare(index)
+        return self.items[index] if self.complete and index < len(self.items) and is_remote(item) else found
+
+    def end(self) -> None:
+        """A walk came to its end: now items by number can be told from values by key."""
+        self.complete = True
+        for index in self.by_index:
+            self._compare(index)
+
+    def end_at(self, index: int) -> None:
+        """There is no item at `index`; where all before it were seen one by one, that was a walk."""
+        if not self.complete and all(before in self.by_index for before in range(index)):
+            self.items = [self.by_index[before] for before in range(index)]
+            self.end()
+
+    def _compare(self, index: int) -> None:
+        fits = index < len(self.items) and same(self.items[index], self.by_index[index])
+        if not fits and not any(type(item) is int and item == index for item in self.items):  # else it is a key
+            raise TypeError(CONTRADICTION)
 
 
 def kept(stand_in: Any) -> dict[str, Any]:
@@ -64,13 +93,10 @@ class Walk:
             if memory.complete:
                 raise StopIteration
             try:
-                item = next(memory.source)
+                memory.items.append(next(memory.source))
             except StopIteration:
-                memory.complete = True
+                memory.end()
                 raise
-            if not same(memory.by_index.get(len(memory.items), item), item):
-                raise TypeError("an object of the program holds another item than it said")
-            memory.items.append(item)
         self._position += 1
         return memory.items[self._position - 1]
 
@@ -106,18 +132,32 @@ def measuring(link: Link) -> Forward:
     return special
 
 
+def judging(link: Link) -> Forward:
+    """`__bool__` of a class that can be walked through: what holds an item is not nothing."""
+
+    def special(self: Any) -> Any:
+        holds = link.ask("special", self, "__bool__", ())
+        if not holds and seen(link, self).items:
+            raise TypeError("an object of the program holds items and says that it is empty")
+        return holds
+
+    return special
+
+
 def taking(link: Link) -> Forward:
-    """`__getitem__` of a class that is a sequence: it has a length, items, and no keys."""
+    """`__getitem__` of a class that is a sequence: it can be walked through, and has no keys."""
 
     def special(self: Any, key: Any) -> Any:
-        item = link.ask("special", self, "__getitem__", (key,))
+        memory = seen(link, self)
+        try:
+            item = link.ask("special", self, "__getitem__", (key,))
+        except IndexError:
+            if type(key) is int and key >= 0:
+                memory.end_at(key)
+            raise
         if type(key) is not int:
             return item
-        memory = seen(link, self)
         index = key + len(memory.items) if key < 0 and memory.complete else key
-        found = memory.items[index] if 0 <= index < len(memory.items) else memory.by_index.setdefault(index, item)
-        if not same(found, item):
-            raise TypeError("an object of the program holds another item than it said")
-        return found
+        return item if index < 0 else memory.take(index, item)
 
     return special

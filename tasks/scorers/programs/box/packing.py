@@ -19,8 +19,9 @@ from agentlab.tasks.scorers.programs.box.exceptions import (
     standard_exception,
     text_of,
 )
+from agentlab.tasks.scorers.programs.box.methods import Method, resolved
 from agentlab.tasks.scorers.programs.box.proxies import ProxyType, is_remote, remote_id
-from agentlab.tasks.scorers.programs.box.standins import KNOWN, exception_namespace, namespace, traits_of
+from agentlab.tasks.scorers.programs.box.standins import KNOWN, exception_namespace, methods_of, namespace, traits_of
 from agentlab.tasks.scorers.programs.box.values import (
     IMMUTABLE,
     MAX_DEPTH,
@@ -108,6 +109,8 @@ class Packer:
             return None
         if isinstance(value, BaseException):
             return self._pack_exception(value, depth)
+        if kind is Method:
+            return self.pack(resolved(value), depth)
         if isinstance(value, type):
             return ["k", name_of_type(value) or self._handed_class(value)]
         leaving = self._link.leaving(value)
@@ -142,7 +145,7 @@ class Packer:
     def _describe(self, kind: type) -> Any:
         """A class: its number, and all that a stand-in needs when the other side has not been told yet."""
         if isinstance(kind, ProxyType):
-            return ["o", remote_id(kind)]
+            raise TypeError("an object here of a class of the other process cannot be handed over")
         number = self.number(kind)
         if number in self._told or number in self._telling:
             return number
@@ -158,7 +161,8 @@ class Packer:
         module = type.__getattribute__(kind, "__module__")
         module = module if isinstance(module, str) else ""
         standard = next((found for c in mro if (found := standard_name(c))), None) or standard_exception(kind)
-        return [number, name, module, bases, exception or (base and base.__name__), standard, traits_of(kind, own)]
+        kept = exception or (base and base.__name__)
+        return [number, name, module, bases, kept, standard, traits_of(kind, own), methods_of(kind)]
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -227,9 +231,7 @@ class Packer:
     def _class(self, described: Any) -> Any:
         if type(described) is int:
             return self._classes[described]
-        if described[0] == "o":
-            return self._objects[described[1]]
-        number, name, module, bases, kind, standard, traits = described
+        number, name, module, bases, kind, standard, traits, methods = described
         if type(number) is not int or type(name) is not str or len(name) > 200:
             return self._nonsense()
         if number in self._classes:  # described in a message that overtook this one
@@ -242,7 +244,8 @@ class Packer:
         parents = [self._class(part) for part in bases]
         if base in IMMUTABLE and not any(issubclass(parent, base) for parent in parents):
             parents.append(base)
-        made = namespace(self._link, number, frozenset(traits), base, standard_type(standard))
+        of_class = (number, frozenset(traits), frozenset(methods))
+        made = namespace(self._link, of_class, base, standard_type(standard))
         return self._made_class(number, name, str(module), parents, made)
 
     def _exception_class(

@@ -50,6 +50,8 @@ class Link(Protocol):
     """Raised by every request that may change an object, on either side."""
     traffic: int
     """Raised by every request, on either side."""
+    replaced: set[str]
+    """Names of attributes that this side has put something else in the place of."""
 
     def ask(self, op: str, *args: Any) -> Any:
         """Send a request about an object and return its result."""
@@ -87,6 +89,7 @@ class ProxyType(type):
     def __setattr__(cls, name: str, value: Any) -> None:
         if name.startswith("__abstractmethods__"):
             return
+        cls._bridge_.replaced.add(name)
         cls._bridge_.ask("set", cls, name, value)
 
     def __delattr__(cls, name: str) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from agentlab.tasks.scorers.programs.box import awaiting, iterating, observing
+from agentlab.tasks.scorers.programs.box.methods import Method
 from agentlab.tasks.scorers.programs.box.proxies import (
     BINARY,
     COMPARISONS,
@@ -24,7 +25,7 @@ from agentlab.tasks.scorers.programs.box.proxies import (
     refuse_subclass,
     special_names,
 )
-from agentlab.tasks.scorers.programs.box.values import IMMUTABLE, MUTABLE
+from agentlab.tasks.scorers.programs.box.values import IMMUTABLE, MUTABLE, plain_value
 
 REMEMBERED = special_names("float int index complex hash trunc floor ceil")
 """Conversions that are asked once for every handle, so that one result cannot be many numbers."""
@@ -57,13 +58,27 @@ def traits_of(kind: type, members: Iterable[Any]) -> list[str]:
     return sorted(traits)
 
 
+def methods_of(kind: type) -> list[str]:
+    """The methods of a class that are looked up when they are called: those that nothing computes."""
+    mro = type.__getattribute__(kind, "__mro__")
+    found: dict[str, Any] = {}
+    for members in [c.__dict__ for c in mro if c is not object]:
+        found = {name: value for name, value in members.items() if isinstance(name, str)} | found
+    if "__getattribute__" in found:
+        return []
+    return [name for name, value in found.items() if type(value) is types.FunctionType and not name.startswith("__")]
+
+
 def namespace(
-    link: Link, number: int, traits: frozenset[str], base: type | None, standard: type | None
+    link: Link, described: tuple[int, frozenset[str], frozenset[str]], base: type | None, standard: type | None
 ) -> dict[str, Any]:
-    """The attributes of a local class: which special methods it has is what the other side's class has. `base` is the
-    built-in type that it derives from, `standard` the class of the standard library.
+    """The attributes of a local class: which special methods it has is what the other side's class has.
+
+    `described` are the class's number, traits and methods, `base` is the built-in type that it derives from, `standard`
+    the class of the standard library.
     """
-    made = _attributes(link) | {"_bridge_class_id_": number}
+    number, traits, methods = described
+    made = _attributes(link, methods) | {"_bridge_class_id_": number}
     if base in IMMUTABLE:
         return made | _of_a_value(link, traits, base)
     for name in traits & SPECIALS:
@@ -72,7 +87,7 @@ def namespace(
     if "__await__" in traits:
         made |= awaiting.awaitable(link, coroutine="coroutine" in traits)
     if base in MUTABLE:
-        made |= _live_container(link, base) | {
+        made |= _live_container(link, base, traits) | {
             "__class__": _looks_like(standard if standard is not None and issubclass(standard, base) else base)
         }
     if "unhashable" in traits or ("__eq__" in made and "__hash__" not in made):
@@ -98,13 +113,16 @@ def exception_namespace(link: Link, number: int) -> dict[str, Any]:
     }
 
 
-def _attributes(link: Link) -> dict[str, Any]:
+def _attributes(link: Link, methods: frozenset[str]) -> dict[str, Any]:
     def get(self: Any, name: str) -> Any:
         if not may_be_read(name):
             raise AttributeError(name)
+        if name in methods and name not in link.replaced:
+            return Method(link, self, name)
         return getattr(type(self), name) if name == "__dataclass_fields__" else link.ask("get", self, name)
 
     def put(self: Any, name: str, value: Any) -> None:
+        link.replaced.add(name)
         link.ask("set", self, name, value)
 
     def remove(self: Any, name: str) -> None:
@@ -150,6 +168,9 @@ def _of_a_value(link: Link, traits: frozenset[str], base: Any) -> dict[str, Any]
             made[name] = _operator(link, name)
         else:
             made[name] = getattr(base, name)  # before what a class between this one and the built-in says
+    if hasattr(base, "__len__"):
+        made["__bool__"] = lambda self: base.__len__(self) > 0
+        made["__reversed__"] = lambda self: reversed(plain_value(self, base))
     return made
 
 
@@ -173,14 +194,15 @@ def _operator(link: Link, name: str) -> Forward:
 
 def _observed(link: Link, traits: frozenset[str]) -> dict[str, Any]:
     """How the objects of a class are walked through, measured and indexed (see `observing`)."""
-    if "__iter__" not in traits or "__next__" in traits:
+    walked, indexed = "__iter__" in traits, "__getitem__" in traits and "keyed" not in traits
+    if "__next__" in traits or not (walked or indexed):
         return {}
-    made = {"__iter__": observing.walking(link)}
-    if "__len__" in traits:
-        made["__len__"] = observing.measuring(link)
-        if "__getitem__" in traits and "keyed" not in traits:
-            made["__getitem__"] = observing.taking(link)
-    return made
+    made = {"__len__": observing.measuring(link), "__bool__": observing.judging(link)}
+    if walked:
+        made["__iter__"] = observing.walking(link)
+    if indexed and ("__len__" in traits or not walked):
+        made["__getitem__"] = observing.taking(link)
+    return {name: method for name, method in made.items() if name in traits}
 
 
 def _forward(link: Link, name: str) -> Forward:
@@ -282,7 +304,7 @@ def _method(link: Link, name: str, base: type) -> Forward:
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         if name in COMPARING and not kwargs and not all(is_remote(arg) for arg in args):
             return getattr(MUTABLE[base], name)(_plain(link, self, base), *args)
-        return link.ask("call", link.ask("get", self, name), args, kwargs)
+        return link.ask("method", self, name, args, kwargs)
 
     return method
 
@@ -300,7 +322,7 @@ def _looks_like(base: type) -> property:
     return property(shadow)
 
 
-def _live_container(link: Link, base: type) -> dict[str, Any]:
+def _live_container(link: Link, base: type, traits: frozenset[str]) -> dict[str, Any]:
     names = [name for name in dir(base) if name in SPECIALS or not name.startswith("_")]
     made: dict[str, Any] = {"__hash__": None}
     for name in names:
@@ -315,4 +337,4 @@ def _live_container(link: Link, base: type) -> dict[str, Any]:
     if MUTABLE[base] is str:
         made["__hash__"] = lambda self: hash(_plain(link, self, base))
     keyed = {"keyed"} if MUTABLE[base] is dict else set()
-    return made | _observed(link, frozenset(names) | keyed)
+    return made | _observed(link, traits | frozenset(names) | keyed)

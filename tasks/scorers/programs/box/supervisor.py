@@ -19,13 +19,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from agentlab.tasks.scorers.programs.box.awaiting import Tasks
-from agentlab.tasks.scorers.programs.box.bridge import Bridge, proxy_module
+from agentlab.tasks.scorers.programs.box.bridge import CALLS, Bridge, proxy_module
 from agentlab.tasks.scorers.programs.box.proxies import BINARY, UNARY, is_remote
 from agentlab.tasks.scorers.programs.box.report import Report, run_module
 from agentlab.tasks.scorers.programs.box.wire import Channel, ChannelLost
 
 MEMORY = 400 << 20
-THREAD_STACK = 1 << 20
+THREAD_STACK = 2 << 20
 NEVER_LEAVE = (types.ModuleType, types.FrameType, types.CodeType, types.TracebackType, Bridge, Channel, Tasks)
 MOCK_CONTROLS = frozenset(["configure_mock", "attach_mock", "reset_mock", "mock_add_spec"])
 READ_ONLY = UNARY - {"__setitem__", "__delitem__", "__dir__"}
@@ -52,12 +52,11 @@ class SupervisorBridge(Bridge):
         value, *rest = args
         if isinstance(value, type) and not self.was_handed(value):
             raise AttributeError("this class was not handed to the program")
+        if op in ("get", "method"):
+            value, *rest = _attribute(value, rest[0]), *rest[1:]
         if op == "get":
-            (name,) = rest
-            if type(name) is not str or name.startswith("_") or name in MOCK_CONTROLS:
-                raise AttributeError("this attribute of a test's object is out of reach")
-            return getattr(value, name)
-        if op == "call":
+            return value
+        if op in CALLS:
             positional, named = rest
             return value(*positional, **named)
         if op == "special":
@@ -84,6 +83,12 @@ class SupervisorBridge(Bridge):
         if type(number) is not int:
             raise self.channel.fail("the program sent no module")
         return proxy_module(self, name, number)
+
+
+def _attribute(value: Any, name: Any) -> Any:
+    if type(name) is not str or name.startswith("_") or name in MOCK_CONTROLS:
+        raise AttributeError("this attribute of a test's object is out of reach")
+    return getattr(value, name)
 
 
 def _is_handle(packed: Any) -> bool:

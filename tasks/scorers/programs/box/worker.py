@@ -63,6 +63,9 @@ class WorkerBridge(Bridge):
     def do_call(self, value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return value(*args, **kwargs)
 
+    def do_method(self, value: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return getattr(value, name)(*args, **kwargs)
+
     def do_special(self, value: Any, name: str, args: tuple[Any, ...]) -> Any:
         return special(value, name, args)
 
