@@ -9,9 +9,7 @@ import pytest
 from e2e.command_line import Cli
 
 PAGE = Path(__file__).parents[2] / "docs" / "tasks.md"
-FILES = {
-    name: code for name, code in re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
-}
+FILES: dict[str, str] = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL))
 ROWS = "country,capital,continent\nFrance,Paris,Europe\nGhana,Accra,Africa\nTogo,Lomé,Africa\n"
 
 
