@@ -159,14 +159,16 @@ class EndpointModel:
 
     async def served_models(self) -> tuple[str, ...]:
         """Names of the models that the endpoint lists, asked once without retries. Raises `ModelError`."""
-        body = b""
+        body, status = b"", None
         try:
             status, body, _ = await self._transport.get(MODELS)
             if status != 200:
                 raise self._status_error(status, body)
             return tuple(model.id for model in replies.decode(replies.MODELS, body).data)
         except ModelError as error:
-            raise self._located(error, body) from error
+            located = self._located(error, body)
+            located.status = located.status or status
+            raise located from error
 
     async def _look(self) -> None:
         """Knock once. Raises `ModelError("connection")` where nobody opens; being slow to answer is no absence."""
@@ -209,7 +211,10 @@ class EndpointModel:
         except ModelError as error:
             if error.kind == "connection":
                 await self._presence.lost()
+            else:
+                self._presence.refused(error)
             raise
+        self._presence.succeeded()
         if cache is not None:
             cache.put(plan.path, plan.body, epoch, answer)
         return answer

@@ -1,5 +1,6 @@
-"""Whether an endpoint is still there. One that died costs every further call all of its retries, so after some calls
-that met nobody it is looked for once, and given up where nobody opens.
+"""Whether an endpoint is still there, and of any use. One that died costs every further call all of its retries, so
+after some calls that met nobody it is looked for once, and given up where nobody opens. One that has never answered
+anything but a refusal (a wrong key, a wrong address) will refuse all further calls too.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from agentlab.models.protocol import ModelError
 
 LOST_CALLS = 5
 """Calls in a row, each with its retries, that end without any answer before the endpoint is looked for."""
+REFUSED_CALLS = 5
+"""Calls that are refused, with no good answer before them, until no further one is worth asking."""
+_REFUSALS = frozenset({"auth", "not_found", "bad_response"})
 
 
 class Departures:
@@ -28,12 +32,26 @@ class Presence:
         self._look = look
         self._departures = departures
         self._lost = 0
+        self._refused = 0
+        self._useful = False
         self.gone = asyncio.Event()
         """Set once the endpoint is given up: what waits to try again need not wait."""
 
     def answered(self) -> None:
         """Something came back."""
         self._lost = 0
+
+    def succeeded(self) -> None:
+        """A call was answered as it should be: what fails from now on is the business of single calls."""
+        self._useful = True
+
+    def refused(self, error: ModelError) -> None:
+        """A call ended in an error that the endpoint answered with."""
+        if self._useful or not (error.kind in _REFUSALS or 300 <= (error.status or 0) < 400):
+            return
+        self._refused += 1
+        if self._refused == REFUSED_CALLS:
+            self._tell(f"{self._shown} has refused every call so far, {self._refused} of them", error)
 
     async def lost(self) -> None:
         """A call ended without an answer. After `LOST_CALLS` in a row `look` is asked; a connection that fails there
@@ -53,8 +71,9 @@ class Presence:
 
     def _give_up(self, error: ModelError) -> None:
         self.gone.set()
+        self._tell(f"{self._shown} is gone: {self._lost} calls in a row and a last look met no answer", error)
+
+    def _tell(self, what: str, error: ModelError) -> None:
         if self._departures is not None and not self._departures.told:
-            why = str(error).removeprefix(self._shown).lstrip(": ")
-            self._departures.told = (
-                f"{self._shown} is gone: {self._lost} calls in a row and a last look met no answer ({why})"
-            )
+            why = str(error).removeprefix(self._shown).lstrip(",: ")
+            self._departures.told = f"{what} ({why})"

@@ -81,6 +81,44 @@ async def test_an_endpoint_that_is_there_and_fails_costs_trials_and_not_the_run(
     assert (outcomes["scored"], outcomes["model"]) == (5, N - 5)
 
 
+HTML = b"<html><body>Sign in</body></html>"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "why"),
+    [
+        (status(401, "no such key"), "HTTP 401: no such key"),
+        (status(403), "HTTP 403"),
+        (status(404), "HTTP 404"),
+        (status(307), "HTTP 307"),
+        (lambda body, request: HTML, "the answer is no JSON"),
+    ],
+)
+async def test_an_endpoint_that_refuses_all_from_the_start_stops_the_run(
+    cli: Cli, endpoint: Endpoint, refusal: Any, why: str
+) -> None:
+    """A wrong key once cost every trial of a run, which then ended as if it had gone well."""
+    cli.write("quiz.py", quiz(N))
+    endpoint.behave = refusal
+    ended = await cli(*RUN, "--model", endpoint.spec())
+    assert ended.code == 3 and "Traceback" not in ended.err, ended
+    (said,) = [line for line in ended.err.splitlines() if line.startswith("stopping: ")]
+    assert f"{endpoint.base_url} has refused every call so far" in said and why in said
+    assert "resume with: agentlab run --resume runs/" in ended.out
+    assert len(endpoint.arrived) < N / 2
+    endpoint.behave = solve
+    resumed = await cli("run", "--resume", "latest", "--json")
+    assert resumed.code == 0 and resumed.document["tasks"][0]["outcomes"]["scored"] == N
+
+
+async def test_refusals_after_a_good_answer_cost_trials_and_not_the_run(cli: Cli, endpoint: Endpoint) -> None:
+    cli.write("quiz.py", quiz(N))
+    endpoint.queue(solve)
+    endpoint.behave = status(404)
+    ended = await cli(*RUN, "--model", endpoint.spec(), "--json")
+    assert ended.code == 0 and ended.document["tasks"][0]["outcomes"]["model"] == N - 1
+
+
 def refused_cleanly(ended: Ended, gone: Endpoint) -> str:
     """The sentence that says what happened; the command that goes on is printed."""
     assert ended.code == 3 and "Traceback" not in ended.err, ended
