@@ -229,6 +229,47 @@ sort(xs)
 assert xs[:2] == [1, 2] and len(xs) == 10 ** 6
 """,
     ),
+    "what is printed and typed, where a test looks": (
+        """
+def answer(name):
+    print('hello', name)
+    return len(name)
+def shout(f):
+    print('before')
+    f()
+    print('after')
+def fails():
+    print('said')
+    raise ValueError
+def greet(): return 'hi ' + input('who? ')
+def load(path):
+    with open(path) as file: return file.read()
+""",
+        """
+import contextlib, io
+from unittest import mock
+answer('nobody')
+out = io.StringIO()
+with contextlib.redirect_stdout(out):
+    assert answer('Ada') == 3
+    shout(lambda: print('during'))
+    with contextlib.suppress(ValueError): fails()
+assert out.getvalue().split() == ['hello', 'Ada', 'before', 'during', 'after', 'said'], out.getvalue()
+answer('nobody')
+assert 'nobody' not in out.getvalue()
+with mock.patch('sys.stdout', new_callable=io.StringIO) as out:
+    answer('x' * (3 << 20))
+assert len(out.getvalue()) == 7 + (3 << 20)
+with mock.patch('builtins.input', side_effect=['Bob']) as asked: assert greet() == 'hi Bob'
+asked.assert_called_once_with('who? ')
+with mock.patch('builtins.print') as printed: answer('Eve')
+printed.assert_called_once_with('hello', 'Eve')
+with mock.patch('builtins.open', mock.mock_open(read_data='text')): assert load('a.txt') == 'text'
+try: load('a.txt')
+except FileNotFoundError: pass
+else: assert False
+""",
+    ),
     "values nested deeply": (
         """
 def answer(x): return x

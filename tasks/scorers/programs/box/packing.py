@@ -272,5 +272,5 @@ class Packer:
 
 def _is_still(known: Any, plain: Any) -> bool:
     """Whether a stand-in is a number or text that holds `plain`: an object that crosses twice is one object."""
-    base = next((kind for kind in SCALARS if isinstance(known, kind)), None)
-    return base is type(plain) and plain_value(known, base) == plain
+    kind = type(plain)
+    return kind in SCALARS and isinstance(known, kind) and bool(plain_value(known, kind) == plain)

@@ -7,6 +7,7 @@ configuration.
 
 from __future__ import annotations
 
+import builtins
 import fcntl
 import importlib.machinery
 import json
@@ -29,6 +30,8 @@ THREAD_STACK = 2 << 20
 NEVER_LEAVE = (types.ModuleType, types.FrameType, types.CodeType, types.TracebackType, Bridge, Channel, Tasks)
 MOCK_CONTROLS = frozenset(["configure_mock", "attach_mock", "reset_mock", "mock_add_spec"])
 READ_ONLY = UNARY - {"__setitem__", "__delitem__", "__dir__"}
+SHARED_BUILTINS = ("print", "input", "open")
+"""Functions that a test replaces for the program too: in one process the two would share `builtins`."""
 AWAITING = frozenset(["settled", "outcome", "cancel"])
 
 
@@ -42,18 +45,28 @@ class SupervisorBridge(Bridge):
         self.failed_callback: AssertionError | None = None
         """An assertion of the tests' own that failed inside a callback: the program may swallow it, the verdict not."""
         self._tasks = Tasks(own_loop=False)
+        self._stdout, self._captured = sys.stdout, False
+        self._builtins = {name: getattr(builtins, name) for name in SHARED_BUILTINS}
+        self._shared = dict(self._builtins)
+
+    def ask(self, op: str, *args: Any) -> Any:
+        if self._captured != (sys.stdout is not self._stdout):
+            self._captured = not self._captured
+            super().ask("capture", self._captured)
+        for name, told in self._shared.items():
+            if told is not (now := getattr(builtins, name)):
+                self._shared[name] = now
+                super().ask("builtin", name, None if now is self._builtins[name] else now)
+        return super().ask(op, *args)
 
     def serve_operation(self, op: Any, packed: list[Any], args: list[Any]) -> Any:
         if op in AWAITING and type(args[0]) is int:
             return getattr(self._tasks, op)(args[0])
-        if not _is_handle(packed[0]):
-            # A text of the program's own has methods too: `format` would read any attribute of what it is given.
-            raise AttributeError("this is no object of the tests")
-        value, *rest = args
-        if isinstance(value, type) and not self.was_handed(value):
-            raise AttributeError("this class was not handed to the program")
+        if op == "print" and self._captured:
+            return sys.stdout.write(str(args[0]))
+        value, rest = self._asked_about(packed[0], args[0]), args[1:]
         if op in ("get", "method"):
-            value, *rest = _attribute(value, rest[0]), *rest[1:]
+            value, rest = _attribute(value, rest[0]), rest[1:]
         if op == "get":
             return value
         if op in CALLS:
@@ -68,6 +81,15 @@ class SupervisorBridge(Bridge):
         if op == "await":
             return self._tasks.begin(value)
         raise AttributeError("a test's object cannot be changed by the program")
+
+    def _asked_about(self, packed: Any, value: Any) -> Any:
+        """The object of a request; AttributeError for one that no test handed over."""
+        if not _is_handle(packed):
+            # A text of the program's own has methods too: `format` would read any attribute of what it is given.
+            raise AttributeError("this is no object of the tests")
+        if isinstance(value, type) and not self.was_handed(value):
+            raise AttributeError("this class was not handed to the program")
+        return value
 
     def observe(self, error: BaseException) -> None:
         if isinstance(error, AssertionError) and not getattr(error, "_bridge_remote_", False):

@@ -6,10 +6,12 @@ disturb, modules that are found as usual) and is believed in nothing but the val
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import copy
 import fcntl
 import importlib
+import io
 import operator
 import os
 import resource
@@ -24,6 +26,8 @@ from agentlab.tasks.scorers.programs.box.values import literal_base, plain_value
 from agentlab.tasks.scorers.programs.box.wire import Channel, ChannelLost
 
 HIGH_FD = 100
+MAX_PRINTED = 1 << 20
+"""Characters that are handed over at a time."""
 
 
 def special(value: Any, name: str, args: tuple[Any, ...]) -> Any:
@@ -47,9 +51,38 @@ class WorkerBridge(Bridge):
     def __init__(self, channel: Channel) -> None:
         super().__init__(channel)
         self._tasks = Tasks(own_loop=True)
+        self._printed: io.StringIO | None = None
+        self._builtins: dict[str, Any] = {}
+
+    def ask(self, op: str, *args: Any) -> Any:
+        if op != "print":
+            self._tell_what_was_printed()
+        return super().ask(op, *args)
 
     def serve_operation(self, op: Any, packed: list[Any], args: list[Any]) -> Any:
-        return getattr(self, f"do_{op}")(*args)
+        try:
+            return getattr(self, f"do_{op}")(*args)
+        finally:
+            self._tell_what_was_printed()
+
+    def _tell_what_was_printed(self) -> None:
+        """Hand over what the program has printed since a test began to capture it."""
+        text = "" if self._printed is None else self._printed.getvalue()
+        if self._printed is not None and text:
+            self._printed.seek(0)
+            self._printed.truncate()
+            for start in range(0, len(text), MAX_PRINTED):
+                self.ask("print", text[start : start + MAX_PRINTED])
+
+    def do_capture(self, on: bool) -> None:
+        """Collect what the program prints, or leave it alone."""
+        self._printed = io.StringIO() if on else None
+        sys.stdout = self._printed or sys.__stdout__
+
+    def do_builtin(self, name: str, value: Any) -> None:
+        """Put a test's function in the place of a built-in one, or the built-in one back (None)."""
+        original = self._builtins.setdefault(name, getattr(builtins, name))
+        setattr(builtins, name, original if value is None else value)
 
     def do_get(self, value: Any, name: str) -> Any:
         return getattr(value, name)
