@@ -54,6 +54,10 @@ class ModelSpec:
 def parse_model(spec: str) -> ModelSpec:
     """Read what `--model` was given. Raises `ModelError("bad_request")` for anything else, naming what is near."""
     spec = spec.strip()
+    if not spec.isprintable():
+        raise ModelError(
+            "bad_request", f"a model's name is text without control characters, not {without_credentials(spec)[:100]!r}"
+        )
     if spec in SCRIPTED:
         return ModelSpec("scripted", spec)
     if spec.startswith(("http://", "https://")):
@@ -85,8 +89,9 @@ async def open_model(spec: ModelSpec | str, options: ClientOptions = DEFAULT_OPT
 async def probe(model: Model) -> None:
     """Ask once, without retries, whether the endpoint is there and serves the model; scripted models always are.
 
-    Raises `ModelError`: `connection` or `timeout` where nothing answers, `auth` where the key is refused, `not_found`
-    where the endpoint lists other models only. An endpoint that has no list of models is believed.
+    Raises `ModelError`: `connection`, `timeout` or `bad_response` where nothing answers that speaks HTTP, `auth` where
+    the key is refused, `not_found` where the endpoint lists other models only. An endpoint that has no list of models
+    is believed.
     """
     from agentlab.models.client import EndpointModel
 
@@ -95,7 +100,8 @@ async def probe(model: Model) -> None:
     try:
         served = await model.served_models()
     except ModelError as error:
-        if error.kind in ("connection", "timeout", "auth") or (error.kind == "not_found" and model.lacks_path):
+        no_http = error.status is None
+        if no_http or error.kind == "auth" or (error.kind == "not_found" and model.lacks_path):
             raise
         return
     # A pattern in the list belongs to a gateway that serves more than it names.

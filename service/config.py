@@ -14,6 +14,10 @@ from agentlab.tasks.types import Task
 
 SandboxName: TypeAlias = Literal["docker", "bubblewrap", "modal"]
 IDENTITY_VERSION = 1
+MAX_EPOCHS = 10**9
+"""Trials are numbered in 64 bits, all tasks of a run together."""
+MAX_AT_ONCE = 10_000
+"""Connections or boxes: beyond this the workers themselves would fill the memory."""
 
 
 class RunConfig(BaseModel):
@@ -25,15 +29,15 @@ class RunConfig(BaseModel):
     model: str
     harness: Harness
     limit: int | None = Field(default=None, gt=0)
-    epochs: int = Field(default=1, gt=0)
+    epochs: int = Field(default=1, gt=0, le=MAX_EPOCHS)
     seed: int = 0
     sandbox: SandboxName = "docker"
-    max_connections: int = Field(default=64, gt=0)
-    max_sandboxes: int | None = Field(default=None, gt=0)
+    max_connections: int = Field(default=64, gt=0, le=MAX_AT_ONCE)
+    max_sandboxes: int | None = Field(default=None, gt=0, le=MAX_AT_ONCE)
     max_cost: float | None = Field(default=None, gt=0)
     allow_network: bool = False
     """Whether boxes get the network that tasks of others ask for, and the whole of it where a task says `*`."""
-    runs_dir: str = "runs"
+    runs_dir: str = Field(default="runs", min_length=1)
     name: str = ""
     tags: tuple[str, ...] = ()
 

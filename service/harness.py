@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticSerializationError
 
 from agentlab.models.protocol import Sampling
 from agentlab.sandboxes.protocol import Limits
@@ -188,10 +189,7 @@ def load_harness(name: str, settings: tuple[str, ...] = ()) -> Harness:
     for setting in settings:
         _apply(fields, setting)
     fields["explicit"] = _explicit(fields.get("sampling"), preset, settings)
-    try:
-        return Harness.model_validate(fields)
-    except ValidationError as error:
-        raise ConfigError(_explain(error, where, text, settings)) from None
+    return _validated(fields, where, text, settings)
 
 
 def with_settings(harness: Harness, settings: tuple[str, ...]) -> Harness:
@@ -201,10 +199,19 @@ def with_settings(harness: Harness, settings: tuple[str, ...]) -> Harness:
     for setting in settings:
         _apply(fields, setting)
     fields["explicit"] = _explicit(fields["sampling"], unsaid, settings)
+    return _validated(fields, f"harness {harness.name}", "", settings)
+
+
+def _validated(fields: dict[str, Any], where: str, text: str, settings: tuple[str, ...]) -> Harness:
     try:
-        return Harness.model_validate(fields)
+        harness = Harness.model_validate(fields)
+        harness.model_dump_json()
     except ValidationError as error:
-        raise ConfigError(_explain(error, f"harness {harness.name}", "", settings)) from None
+        raise ConfigError(_explain(error, where, text, settings)) from None
+    except (UnicodeError, PydanticSerializationError):
+        # Bytes of a command line that are no UTF-8 come as lone surrogates; an escape in YAML makes them too.
+        raise ConfigError(f"{where}: a field holds bytes that are no text") from None
+    return harness
 
 
 def _explicit(sampling: Any, preset: dict[str, Any], settings: tuple[str, ...]) -> list[str]:

@@ -14,8 +14,12 @@ INTERRUPTED = 130
 
 
 def fail(message: str, code: int = USAGE) -> NoReturn:
-    """Say what is wrong on standard error and leave with `code`."""
-    print(f"agentlab: {message}", file=sys.stderr)
+    """Say what is wrong on standard error and leave with `code`. What the message repeats of others cannot steer the
+    terminal.
+    """
+    from agentlab.traces.render import clean
+
+    print(f"agentlab: {clean(message)}", file=sys.stderr)
     raise SystemExit(code)
 
 
@@ -37,9 +41,14 @@ def boundary() -> Iterator[None]:
     except (TaskError, StoreError, UnknownRun, UnknownTrial) as error:
         fail(str(error))
     except ModelError as error:
-        fail(str(error), ABSENT if error.kind in ("connection", "timeout", "server") else USAGE)
+        fail(str(error), ABSENT if error.kind in ("connection", "timeout", "server", "bad_response") else USAGE)
     except SandboxError as error:
         fail(str(error), ABSENT)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # For example a name that is longer than any file's can be.
+        fail(f"{str(error.filename)[:200]}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:
         # Once trials are under way the runner takes the signal itself, drains, and ends normally.
         fail("stopped before the run began", INTERRUPTED)

@@ -81,7 +81,7 @@ def run(
     agentlab run my_task.py::arithmetic --model reference --plan
     """
     with boundary():
-        resumed = _find_run(resume, flags) if resume else None
+        resumed = None if resume is None else _find_run(resume, flags)
         config = (
             _resumed_config(resumed, tasks, settings, flags) if resumed else _config(tasks, settings, flags, plan_only)
         )
@@ -111,7 +111,7 @@ def _config(
 
     if not tasks:
         fail("name a task or a suite: agentlab run quickstart --model reference; `agentlab tasks list` shows all")
-    harness = load_harness(flags["harness"] or "direct", settings)
+    harness = load_harness("direct" if flags["harness"] is None else flags["harness"], settings)
     model = flags["model"] or harness.model or (NO_MODEL_YET if plan_only else "")
     if not model:
         fail("name a model: --model http://HOST:PORT/v1#NAME, or --model reference to try the task itself")
@@ -135,7 +135,7 @@ def _resumed_config(
     overrides["runs_dir"] = str(run_dir.parent)
     if tasks:
         overrides["tasks"] = tasks
-    if flags["harness"]:
+    if flags["harness"] is not None:
         overrides["harness"] = load_harness(flags["harness"], settings)
     elif settings:
         overrides["harness"] = with_settings(stored_harness(document), settings)
@@ -145,6 +145,8 @@ def _resumed_config(
 def _find_run(reference: str, flags: dict[str, Any]) -> Path:
     from agentlab.traces.catalogue import resolve_run
 
+    if not reference:
+        fail("--resume names no run: give an id, a unique prefix, a path, or latest")
     return resolve_run(reference, Path(flags["runs_dir"] or "runs"))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import signal
 
 import pytest
@@ -71,6 +73,53 @@ async def test_a_harness_file_is_refused_by_file_line_and_field(cli: Cli) -> Non
 )
 async def test_a_bad_setting_is_refused(cli: Cli, setting: str, words: tuple[str, ...]) -> None:
     (await cli(*RUN, "quickstart", "--set", setting)).refused(2, *words)
+
+
+LONG = "x" * 5000
+BYTES = os.fsdecode(b"a\xff")
+"""A byte on a command line that is no text."""
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("--resume", ""), ("--resume names no run",)),
+        (("--runs-dir", ""), ("runs_dir",)),
+        (("--harness", ""), ("unknown harness ''",)),
+        (("--resume", LONG), ("File name too long",)),
+        (("--runs-dir", LONG), ("File name too long",)),
+        (("--max-connections", "9" * 400), ("max_connections", "10000")),
+        (("--epochs", "1" + "0" * 30), ("epochs", "1000000000")),
+        (("--set", f"system={BYTES}"), ("harness direct", "no text")),
+        (("--model", f"http://127.0.0.1:1/v1#{BYTES}"), ("control characters",)),
+        (("--model", "http://127.0.0.1:1/v1#\x1b[31mred"), ("control characters",)),
+        (("--model", "http://256.256.256.256/v1#tiny"), ("malformed",)),
+        (("--resume", "\x1b[31mred"), ("there is no run red",)),
+    ],
+)
+async def test_weird_options_are_one_line(cli: Cli, args: tuple[str, ...], words: tuple[str, ...]) -> None:
+    cli.write("quiz.py", quiz(1))
+    said = (await cli(*RUN, "quiz.py", *args)).refused(2, *words)
+    assert said.count("\n") == 1 and said[:-1].isprintable()
+    assert cli.runs == []
+
+
+async def test_a_task_whose_name_is_too_long_is_one_line(cli: Cli) -> None:
+    (await cli(*RUN, LONG)).refused(2, "too long")
+
+
+async def test_what_is_no_endpoint_at_all_is_found_out_at_the_start(cli: Cli) -> None:
+    """Each trial would have met it again."""
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-OpenSSH_9\r\n")
+        writer.close()
+
+    cli.write("quiz.py", quiz(1))
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        (await cli("run", "quiz.py", "--model", f"http://127.0.0.1:{port}/v1#tiny")).refused(3, "no HTTP")
+    assert cli.runs == []
 
 
 async def test_an_unknown_tool_is_refused(cli: Cli) -> None:

@@ -49,7 +49,7 @@ def test_labels_name_the_provider_where_there_is_one() -> None:
         ("http://u:hidden?x@h/v1", "write # as %23"),
         ("http://u:hidden@/v1", "names no host"),
         ("http://u r:hidden@h/v1", "malformed address"),
-        ("http://u:hidden@h\nX: y/v1", "malformed address"),
+        ("http://u:hidden@h\nX: y/v1", "control characters"),
         ("htp://u:hidden@h/v1#m", r"'htp://\*\*\*@h/v1#m'"),
         ("u:hidden@h/v1", r"'\*\*\*@h/v1'"),
         ("", "unknown model"),
