@@ -58,13 +58,14 @@ class Plan:
     @property
     def planned(self) -> list[PlannedTask]:
         """The tasks with their trial numbers: in order of the command line, samples in order of the data, epochs
-        inside.
+        inside. They are run in the seed's order.
         """
         planned, base = [], 0
         for found in self.surveys:
             lanes: set[Lane] = {lane_of(row.route) for row in self.rows if row.task == found.task.name}
+            examples = load_fewshot(found.task)
             planned.append(
-                PlannedTask(found.task, found.samples, found.n, base, frozenset(lanes), load_fewshot(found.task))
+                PlannedTask(found.task, found.samples, found.shuffled, found.n, base, frozenset(lanes), examples)
             )
             base += found.n * self.config.epochs
         return planned

@@ -46,6 +46,8 @@ class PlannedTask:
     task: Task
     samples: Callable[[], Iterator[tuple[int, Sample]]]
     """Streams (place in the selection, sample), the same at every call."""
+    shuffled: Callable[[], Iterator[tuple[int, Sample]]]
+    """The same in the order in which they are run."""
     n: int
     base: int
     """Number of the trial before this task's first."""
@@ -168,7 +170,7 @@ class Runner:
             await self._trial(work)
 
     def _queue(self, lane: Lane) -> Iterator[Work]:
-        """The lane's trials that are not done yet, in order; ends early when the run drains."""
+        """The lane's trials that are not done yet, task by task; ends early when the run drains."""
         for planned in self.planned:
             if lane not in planned.lanes:
                 continue
@@ -184,7 +186,7 @@ class Runner:
                 )
 
     def _trials_of(self, planned: PlannedTask, lane: Lane) -> Iterator[Work]:
-        for place, sample in planned.samples():
+        for place, sample in planned.shuffled():
             if lane_of(self.planner.route(planned.task, sample)) != lane:
                 continue
             for epoch in range(1, self.epochs + 1):

@@ -25,6 +25,9 @@ from agentlab.tasks.types import BoxNeeds, Sample, Scorer, Task, TaskError
 SCHEMA = 1
 """Raised when the payload's meaning changes; every old hash changes with it."""
 
+IN_HAND = 16_384
+"""Samples that are held at once to be run in the seed's order: 25 MB of questions."""
+
 _PLAIN_FIELDS = (
     "version",
     "prompt",
@@ -64,6 +67,8 @@ class Survey:
     """Samples taken by group."""
     needs: dict[tuple[tuple[str, ...], BoxNeeds | None], int]
     """Samples taken by what their agent needs, and the box that a procedure asks for (None: the task's)."""
+    order: Sequence[int]
+    """Places among the samples taken, in the order in which they are run; 8 bytes each."""
 
     @property
     def requires(self) -> dict[tuple[str, ...], int]:
@@ -96,9 +101,34 @@ class Survey:
                 return
         raise TaskError("the data holds fewer samples than when it was read the first time", where=self.task.name)
 
+    def shuffled(self) -> Iterator[tuple[int, Sample]]:
+        """Like `samples`, in the seed's order: the first N are those that `--limit N` draws, so that a run which
+        ends early has measured the whole task and not the beginning of a sorted file.
+
+        The data is read once for every `IN_HAND` samples, and no more than these are held. What was read before a
+        reading broke off is given first.
+        """
+        for start in range(0, self.n, IN_HAND):
+            now = self.order[start : start + IN_HAND]
+            wanted, found = set(now), dict[int, Sample]()
+            broken: Exception | None = None
+            try:
+                for place, sample in self.samples():
+                    if place in wanted:
+                        found[place] = sample
+            except TaskError:
+                raise
+            except Exception as error:  # noqa: BLE001  raised again below
+                broken = error
+            for place in now:
+                if place in found:
+                    yield place, found.pop(place)
+            if broken is not None:
+                raise broken
+
 
 def survey(task: Task, limit: int | None = None, seed: int = 0) -> Survey:
-    """Read the whole data of `task` once: check it, hash it, draw `limit` samples. Memory: some 12 bytes a sample.
+    """Read the whole data of `task` once: check it, hash it, draw `limit` samples. Memory: some 20 bytes a sample.
 
     Raises TaskError for malformed rows (all of them), duplicate ids, data that is missing, or no samples at all.
     """
@@ -120,8 +150,9 @@ def survey(task: Task, limit: int | None = None, seed: int = 0) -> Survey:
     payload = task_payload(task, n=len(keys.keys), digest=digest.hexdigest())
     identity = TaskIdentity(hash_payload(payload), payload, len(keys.keys))
     positions = smallest(keys.keys, limit)
+    order = array("L", sorted(range(len(positions)), key=lambda place: keys.keys[positions[place]]))
     groups, needs = _counts(positions, kinds, list(known))
-    return Survey(task, identity, positions, groups, needs)
+    return Survey(task, identity, positions, groups, needs, order)
 
 
 def _counts(

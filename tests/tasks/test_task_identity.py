@@ -177,6 +177,16 @@ class TestSurvey:
         assert first == [(place, sample.id) for place, sample in found.samples()]
         assert [place for place, _ in survey(many(5)).samples()] == [0, 1, 2, 3, 4]
 
+    def test_they_are_run_in_the_order_of_the_draw(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A run that ended early had measured the beginning of a file that is sorted by subject."""
+        order = list(survey(many(100), seed=3).shuffled())
+        assert order == list(survey(many(100), seed=3).shuffled()) != list(survey(many(100), seed=4).shuffled())
+        assert sorted(order, key=lambda taken: taken[0]) == list(survey(many(100)).samples())
+        drawn = {sample.id for _, sample in survey(many(100), limit=10, seed=3).samples()}
+        assert {sample.id for _, sample in order[:10]} == drawn
+        monkeypatch.setattr("agentlab.tasks.identity.IN_HAND", 7)
+        assert list(survey(many(100), seed=3).shuffled()) == order, "in several readings as in one"
+
     @pytest.mark.parametrize("limit", [0, -1])
     def test_a_limit_below_one_is_refused(self, limit: int) -> None:
         with pytest.raises(ValueError, match="at least 1"):
