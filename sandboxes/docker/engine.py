@@ -52,7 +52,13 @@ class Engine:
         return self._session
 
     def _gone(self, cause: Exception) -> SandboxError:
-        why = str(cause) or type(cause).__name__
+        # aiohttp's own words end in "ssl:default [...]", also where there is no TLS.
+        reason = getattr(cause, "os_error", cause)
+        if isinstance(reason, PermissionError):
+            advice = "add yourself to the docker group (sudo usermod -aG docker $USER, then log in again)"
+            told = f"you may not use the Docker engine at {self.endpoint}: {advice}, or choose --sandbox bubblewrap"
+            return SandboxError("unavailable", told)
+        why = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
         return SandboxError(
             "unavailable",
             f"the Docker engine at {self.endpoint} does not answer ({why}): start it, or choose --sandbox bubblewrap",

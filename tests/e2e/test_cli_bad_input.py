@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 
 import pytest
 from e2e.command_line import Cli, Gate, asked, quiz
@@ -189,12 +190,27 @@ async def test_a_model_that_is_not_served_is_refused_with_those_that_are(cli: Cl
 async def test_without_an_engine_questions_run_and_code_does_not(cli: Cli) -> None:
     absent = {"DOCKER_HOST": f"unix://{cli.home}/no.sock"}
     refused = await cli(*RUN, "quickstart", "--harness", "tools", env=absent)
-    refused.refused(3, "no.sock", "--sandbox bubblewrap")
+    assert "ssl" not in refused.refused(
+        3, "no.sock does not answer (No such file or directory)", "--sandbox bubblewrap"
+    )
     assert refused.err.count("\n") == 1
     (await cli(*RUN, "quickstart_programs", env={"DOCKER_HOST": "nonsense"})).refused(3, "'nonsense'")
     assert cli.runs == []
     for lacking in (absent, {"DOCKER_HOST": "nonsense"}):
         assert (await cli(*RUN, "quickstart_questions", env=lacking)).code == 0
+
+
+async def test_an_engine_that_one_may_not_use_is_not_said_to_be_down(cli: Cli) -> None:
+    """Who is not in the docker group was told to start an engine that was running."""
+    path = str(cli.home / "engine.sock")
+    with socket.socket(socket.AF_UNIX) as engine:
+        engine.bind(path)
+        engine.listen()
+        os.chmod(path, 0)
+        if os.geteuid() == 0:  # root may do all, unless it gives that up
+            cli.command = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", *cli.command)
+        ended = await cli(*RUN, "quickstart_programs", env={"DOCKER_HOST": f"unix://{path}"})
+    assert "ssl" not in ended.refused(3, f"you may not use the Docker engine at {path}", "docker group")
 
 
 async def test_a_directory_that_is_no_run_is_refused(cli: Cli) -> None:
