@@ -8,6 +8,7 @@ memory is flat in the number of samples.
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from agentlab.traces.store import AttemptRecorder, RunStore
 
 Stop: TypeAlias = Literal["", "interrupted", "stopped", "cost", "unreachable", "unstored", "incomplete"]
+
+UNSUPPORTED_TRIALS = 5
+"""Trials of a task that the endpoint has no call for, with none that went well, until no other is begun."""
 
 NO_MODEL = NopModel()
 """Stands in for trials that cannot be routed, which ask no model."""
@@ -108,6 +112,10 @@ class Runner:
     _stop: Stop = ""
     _scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     _settings: dict[tuple[str, int], Setting] = field(default_factory=dict)
+    _hopeless: set[tuple[str, str]] = field(default_factory=set)
+    """Tasks, with the image that is not there ("" for a call that the endpoint lacks), of which no trial is begun."""
+    _unsupported: Counter[str] = field(default_factory=Counter)
+    _some_went_well: set[str] = field(default_factory=set)
     _externals: ExternalRuns = field(init=False)
 
     def __post_init__(self) -> None:
@@ -126,6 +134,8 @@ class Runner:
             with self._scope:
                 await self._run_lanes()
             group.cancel_scope.cancel()
+        if self._stop == "incomplete" and self._hopeless and not self._some_went_well and not self.done:
+            return "unreachable"
         return self._stop
 
     async def _run_lanes(self) -> None:
@@ -186,15 +196,50 @@ class Runner:
                 )
 
     def _trials_of(self, planned: PlannedTask, lane: Lane) -> Iterator[Work]:
+<<<<<<< Updated upstream
         for place, sample in planned.shuffled():
             if lane_of(self.planner.route(planned.task, sample)) != lane:
+=======
+        for place, sample in planned.samples():
+            route = self.planner.route(planned.task, sample)
+            if lane_of(route) != lane:
+>>>>>>> Stashed changes
                 continue
             for epoch in range(1, self.epochs + 1):
                 if self._draining:
                     return
                 number = planned.base + place * self.epochs + epoch
-                if number not in self.done:
-                    yield Work(number, planned, sample, epoch)
+                if number in self.done:
+                    continue
+                if self._is_hopeless(planned.task.name, route):
+                    self._stop = self._stop or "incomplete"
+                    continue
+                yield Work(number, planned, sample, epoch)
+
+    def _is_hopeless(self, task: str, route: Route | Refusal) -> bool:
+        """Whether a trial would only fail as one before it did. The first that needs an image that is not there is
+        begun, and tells why.
+        """
+        if (task, "") in self._hopeless:
+            return True
+        image = route.spec.image if isinstance(route, Route) and route.spec is not None else ""
+        if self.pool is None or image not in self.pool.failed_images:
+            return False
+        if (task, image) in self._hopeless:
+            return True
+        self._hopeless.add((task, image))
+        self.board.say(f"{task}: image {image} is not there; one trial records that, the others are left for a resume")
+        return False
+
+    def _learn(self, task: str, result: Result) -> None:
+        """Of how a trial ended: whether the task's others are worth beginning."""
+        if result.outcome == "model" and result.error_kind == "unsupported":
+            self._unsupported[task] += 1
+            if self._unsupported[task] == UNSUPPORTED_TRIALS and task not in self._some_went_well:
+                self._hopeless.add((task, ""))
+                self.board.say(f"{task}: {result.error_message}; its other trials are left for a resume")
+        elif result.outcome == "scored":
+            self._some_went_well.add(task)
 
     async def _trial(self, work: Work) -> None:
         route = self.planner.route(work.planned.task, work.sample)
@@ -211,6 +256,7 @@ class Runner:
                 return
             if last:
                 self.board.trial_ended(work.planned.task.name, result)
+                self._learn(work.planned.task.name, result)
                 break
         if not self._draining:
             self._stop_where_needed()

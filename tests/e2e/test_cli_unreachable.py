@@ -119,6 +119,35 @@ async def test_refusals_after_a_good_answer_cost_trials_and_not_the_run(cli: Cli
     assert ended.code == 0 and ended.document["tasks"][0]["outcomes"]["model"] == N - 1
 
 
+async def test_a_task_that_the_endpoint_cannot_be_asked_stops_and_others_go_on(cli: Cli, endpoint: Endpoint) -> None:
+    """A raw prompt wants /completions, which many endpoints lack: all its trials once failed one by one."""
+    cli.write("quiz.py", quiz(N))
+    cli.write("raw.py", quiz(N).replace("quiz", "raw").replace("prompt=", "prompt_mode='raw', prompt="))
+    endpoint.complete = status(404)
+    ended = await cli("run", "raw.py", *RUN[1:], "--model", endpoint.spec(), "--json")
+    assert ended.code == 1 and ended.document["status"] == "incomplete"
+    raw, good = ended.document["tasks"]
+    assert 5 <= raw["outcomes"]["model"] < N / 2 and good["outcomes"]["scored"] == N
+    assert ended.err.count("the endpoint has no completions") == 1
+    alone = await cli("run", "raw.py", *RUN[2:], "--model", endpoint.spec(), "--json")
+    assert alone.code == 3 and alone.document["status"] == "unreachable"
+
+
+@pytest.mark.docker
+@pytest.mark.usefixtures("docker")
+async def test_an_image_that_is_not_there_is_one_error_and_other_tasks_go_on(cli: Cli, endpoint: Endpoint) -> None:
+    cli.write("quiz.py", quiz(N))
+    cli.write("boxed.py", quiz(N).replace("quiz", "boxed").replace("prompt=", "requires=('shell',), prompt="))
+    agent = ("--harness", "tools", "--set", "box.image=127.0.0.1:1/nobody/nothing:none", "--model", endpoint.spec())
+    ended = await cli("run", "boxed.py", *RUN[1:], *agent, "--json")
+    assert ended.code == 1 and ended.document["status"] == "incomplete"
+    boxed, good = ended.document["tasks"]
+    assert boxed["outcomes"]["sandbox"] == boxed["trials"] == 1 and good["outcomes"]["scored"] == N
+    alone = await cli("run", "boxed.py", *RUN[2:], *agent)
+    assert alone.code == 3 and "127.0.0.1:1/nobody/nothing:none" in alone.err
+    assert "resume with: agentlab run --resume runs/" in alone.out
+
+
 def refused_cleanly(ended: Ended, gone: Endpoint) -> str:
     """The sentence that says what happened; the command that goes on is printed."""
     assert ended.code == 3 and "Traceback" not in ended.err, ended
