@@ -94,7 +94,9 @@ class BoxSpec:
     profile: Literal["hardened", "writable"] = "hardened"
     """`writable`: the whole system may be changed, by root where `users` say so; for foreign images and tasks."""
     users: tuple[str, str] = ("", "")
-    """Of a writable box: the accounts of `task` and `grader` (name or number). Empty: the image's user, else root."""
+    """Of a writable box: the accounts of `task` and `grader` (name or number). Empty: the image's user, else root.
+    Files of `grader` are root's there.
+    """
     workdir: str = ""
     """Of a writable box: its working directory, made where it is missing. Empty: the image's."""
     labels: Mapping[str, str] = field(default_factory=dict)

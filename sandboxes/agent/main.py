@@ -248,6 +248,9 @@ class Agent:
         number, user, path, what = self._next(), request["user"], request["path"], request["what"]
         # A grader's paths may run through directories that a task could have prepared.
         follow = user == "task"
+        if self._users.root is not None and not follow:
+            # Whoever grades there, the files are laid by root: the task may have closed every way to others.
+            user = "files"
 
         def body() -> None:
             if self._users.root is not None:

@@ -147,7 +147,7 @@ class DockerBackend:
             found = await build.inspect(self._engine, spec.image) or {}
             self._image_configs[spec.image] = found.get("Config") or {}
         usual = str(self._image_configs[spec.image].get("User") or "root")
-        return {"task": spec.users[0] or usual, "grader": spec.users[1] or usual}
+        return {"task": spec.users[0] or usual, "grader": spec.users[1] or usual, "files": "0"}
 
     def _register(
         self,

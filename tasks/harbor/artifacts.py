@@ -97,7 +97,7 @@ async def lay(held: list[Kept], box: Sandbox) -> None:
             await box.write_file(kept.source, kept.data, mode=0o755, user="grader")
 
 
-async def keep(held: list[Kept], work: Work) -> None:
+def keep(held: list[Kept], work: Work) -> None:
     """Keep the artifacts with the trace."""
     for kept in held:
         if kept.is_folder and not _has_files(kept.data):

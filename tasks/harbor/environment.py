@@ -16,6 +16,8 @@ OPEN: Policy = ("public", ())
 MEMORY_MB = 2048
 PROCESSES = 1024
 STORAGE_MB = 10_240
+IMAGE_MB = 20_480
+"""What a built image may come to, unless the task may store more."""
 
 
 def box_of(root: Path, environment: Environment, network: Policy, users: tuple[str, str], folder: Path) -> BoxNeeds:
@@ -78,7 +80,7 @@ def _image(root: Path, environment: Environment, folder: Path) -> tuple[str, Ima
     slug = "".join(letter if letter.isalnum() else "-" for letter in root.name.lower()).strip("-")[:60] or "task"
     return (
         f"agentlab-task/{slug}:{checksum(context)[:16]}",
-        ImageBuild(str(context), dockerfile, environment.build_timeout_sec, environment.storage_mb or STORAGE_MB),
+        ImageBuild(str(context), dockerfile, environment.build_timeout_sec, max(environment.storage_mb or 0, IMAGE_MB)),
         env,
         workdir,
     )

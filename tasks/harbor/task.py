@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from agentlab.tasks.harbor import compose
+from agentlab.tasks.harbor import compose, places
 from agentlab.tasks.harbor.config import (
     VERSIONS,
     Artifact,
@@ -20,7 +20,7 @@ from agentlab.tasks.harbor.config import (
     unknown_fields,
 )
 from agentlab.tasks.harbor.directory import as_tar, checksum, has_file, has_folder, read_text
-from agentlab.tasks.harbor.environment import OPEN, agent_network, box_of, unsupported, verifier_network
+from agentlab.tasks.harbor.environment import agent_network, box_of, unsupported, verifier_network
 from agentlab.tasks.types import BoxNeeds, TaskError
 
 CONFIG = "task.toml"
@@ -169,6 +169,8 @@ class HarborTask:
                 given = f"{field} = {getattr(hook, field)!r}"
                 yield f"{prefix}verifier.collect.{given}: hooks run in the agent's box, as the agent"
         for entry in self.artifacts(step):
+            if any(f"{entry.source}/".startswith(f"{place}/") for place in (places.TESTS, places.SOLUTION)):
+                yield f"{prefix}artifacts.source = {entry.source!r}: tests and solution are no work of the agent's"
             if entry.service not in (None, "main"):
                 yield f"{prefix}artifacts.service = {entry.service!r}: there are no services beside the agent's box"
 
@@ -193,6 +195,3 @@ def _without_canary(text: str) -> str:
     while lines and _CANARY.fullmatch(lines[0].strip()):
         lines.pop(0)
     return "\n".join(lines).strip("\n")
-
-
-__all__ = ["CONFIG", "OPEN", "HarborTask", "is_task", "load"]

@@ -53,10 +53,11 @@ async def verify(task: HarborTask, work: Work) -> Score:
     """
     step = task.step(work.step.name)
     await _run_collect_hooks(task, work)
-    if task.verifier_needs(step) is None:
+    if task.verifier_environment(step) is None:
         return (await _in_the_agents_box(task, work)).score()
     await work.sandbox.quiesce()
     held = await artifacts.collect(task, step, work)
+    artifacts.keep(held, work)
     if work.own_box is None:
         raise VerifierError("the task wants a box of its own for its verifier, and none was given")
     async with AsyncExitStack() as stack:
@@ -76,7 +77,7 @@ async def _in_the_agents_box(task: HarborTask, work: Work) -> Verdict:
         labels.append(("agent_processes", "left_running"))
     else:
         await box.quiesce()
-    await artifacts.keep(await artifacts.collect(task, task.step(work.step.name), work), work)
+    artifacts.keep(await artifacts.collect(task, task.step(work.step.name), work), work)
     findings = await tampering.undo(box) if work.terms.restore_tools else tampering.Findings()
     labels += findings.labels
     await _lay_tests(box, task.tests(work.step.name))

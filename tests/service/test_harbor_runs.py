@@ -181,6 +181,12 @@ async def test_accounts_variables_and_the_verifiers_own(harbor: Any, tmp_path: P
     assert await value_of(harbor, harbor_task(tmp_path / "accounts", toml=toml, test=test, solve=solve)) == 1.0
 
 
+async def test_a_verifier_without_rights_finds_its_tests_and_can_tell_its_reward(harbor: Any, tmp_path: Path) -> None:
+    test = "[ $(id -un) = nobody ] && touch /logs/verifier/mine && " + VERIFY.strip()
+    task = harbor_task(tmp_path / "modest", toml=QUIET + '[verifier]\nuser = "nobody"\n', test=test)
+    assert await value_of(harbor, task) == 1.0
+
+
 async def test_variables_of_this_machine_are_given_by_name_only(
     harbor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
