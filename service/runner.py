@@ -196,14 +196,9 @@ class Runner:
                 )
 
     def _trials_of(self, planned: PlannedTask, lane: Lane) -> Iterator[Work]:
-<<<<<<< Updated upstream
         for place, sample in planned.shuffled():
-            if lane_of(self.planner.route(planned.task, sample)) != lane:
-=======
-        for place, sample in planned.samples():
             route = self.planner.route(planned.task, sample)
             if lane_of(route) != lane:
->>>>>>> Stashed changes
                 continue
             for epoch in range(1, self.epochs + 1):
                 if self._draining:
