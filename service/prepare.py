@@ -114,6 +114,7 @@ class Plan:
                 "task": item.identity.payload,
                 "n": item.n,
                 "n_total": item.n_total,
+                "groups": item.groups,
                 "trials": self._selection(item, base),
                 "scaffolds": configs,
             }

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from agentlab.service.prepare import Plan
     from agentlab.tasks.suites import ResolvedSuite
     from agentlab.traces.reader import Columns, Totals
+    from agentlab.traces.rows import AttemptRow
 
 MAX_ERRORS = 1000
 """Errors listed in a summary; all of them are in `run.db`."""
+CUT_OFF = "it was under way when the run was killed"
 MAX_EPOCHS_OF_K = 1000
 """Beyond so many epochs pass@K is not printed unasked: it costs K steps."""
 
@@ -35,6 +37,9 @@ class TaskSummary:
     n: int
     """Samples behind the value."""
     trials: int
+    """Trials that were begun; all that there are to be is `planned`."""
+    planned: int
+    epochs: int
     metric: str
     value: float | None
     stderr: float | None
@@ -69,6 +74,8 @@ class Summary:
     suites: tuple[dict[str, Any], ...]
     errors: tuple[dict[str, str], ...]
     errors_total: int
+    error_kinds: tuple[dict[str, Any], ...] = ()
+    """All errors, those of a task that say the same counted together, with the first sample of each."""
 
     @property
     def failed(self) -> bool:
@@ -83,6 +90,7 @@ class Summary:
             "suites": list(self.suites),
             "errors": list(self.errors),
             "errors_total": self.errors_total,
+            "error_kinds": list(self.error_kinds),
         }
 
 
@@ -98,8 +106,12 @@ def compute_summary(
     metrics: Mapping[str, Sequence[Metric]],
     suites: Sequence[ResolvedSuite] = (),
     epochs: int = 1,
+    *,
+    alive: bool = False,
 ) -> Summary:
-    """The summary of a stored run. A task that is not in `metrics` is summed up by its mean."""
+    """The summary of a stored run. A task that is not in `metrics` is summed up by its mean. Trials without an end are
+    under way where the run is `alive`, else they were cut off with it, and count as cancelled.
+    """
     routes = _routes(document)
     with RunReader(run_dir) as reader:
         names = dict.fromkeys((*document.get("tasks", {}), *reader.tasks()))
@@ -113,12 +125,32 @@ def compute_summary(
                 metrics.get(name, ()),
                 epochs,
                 labels.get(name, {}),
+                Extent.of(document.get("tasks", {}).get(name, {}), epochs),
+                alive,
             )
             for name in names
         )
-        errors, total = _errors(reader)
+        errors, kinds, total = _errors(reader, alive)
     combined = _suites(suites, tasks)
-    return Summary(str(document.get("run_id", "")), str(run_dir), tasks, combined, errors, total)
+    return Summary(str(document.get("run_id", "")), str(run_dir), tasks, combined, errors, total, kinds)
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much of a task a run is to carry out: samples of each group ("" for none), each `epochs` times."""
+
+    groups: dict[str, int]
+    epochs: int
+
+    @classmethod
+    def of(cls, identity: Mapping[str, Any], epochs: int) -> Extent:
+        """From what `run.json` says of a task; runs from before groups were stored have samples of none."""
+        epochs = identity.get("trials", {}).get("epochs", epochs)
+        return cls(identity.get("groups") or {"": identity.get("n", 0)}, epochs)
+
+    @property
+    def trials(self) -> int:
+        return sum(self.groups.values()) * self.epochs
 
 
 def _routes(document: Mapping[str, Any]) -> dict[str, dict[str, str]]:
@@ -139,6 +171,8 @@ def _task_summary(
     metrics: Sequence[Metric],
     epochs: int,
     labels: dict[str, int],
+    extent: Extent,
+    alive: bool,
 ) -> TaskSummary:
     scores = Scores.of(
         columns.value,
@@ -150,20 +184,22 @@ def _task_summary(
         extra=columns.extra,
     )
     headline = metrics[0] if metrics else mean()
-    value, bounds = _measure(headline, scores)
+    value, bounds = _measure(headline, scores, scores.whole(extent.groups, extent.epochs))
     further = [*metrics[1:], *_epoch_metrics(scores, epochs, metrics)]
     return TaskSummary(
         task=name,
         route=route,
         n=value.n,
         trials=totals.trials,
+        planned=max(extent.trials, totals.trials),
+        epochs=extent.epochs,
         metric=value.name,
         value=_finite(value.value),
         stderr=_finite(value.stderr),
         ci95=(_finite(value.ci95[0]), _finite(value.ci95[1])),
         mde80=_finite(value.mde80),
         bounds=bounds,
-        outcomes={outcome: totals.outcomes[outcome] for outcome in OUTCOMES},
+        outcomes=_outcomes(totals, alive),
         flags=totals.flags,
         labels=labels,
         tokens={"input": totals.input_tokens, "output": totals.output_tokens},
@@ -174,14 +210,22 @@ def _task_summary(
         method=value.method,
         note=value.note,
         groups={label: group.as_dict() for label, group in value.groups.items()},
-        metrics=tuple(_measure(metric, scores)[0].as_dict() for metric in further),
+        metrics=tuple(_measure(metric, scores, scores)[0].as_dict() for metric in further),
     )
 
 
-def _measure(metric: Metric, scores: Scores) -> tuple[MetricValue, tuple[float | None, float | None]]:
+def _outcomes(totals: Totals, alive: bool) -> dict[str, int]:
+    outcomes = {str(outcome): totals.outcomes[outcome] for outcome in OUTCOMES}
+    if not alive:
+        outcomes["cancelled"] += totals.outcomes["running"]
+    return outcomes
+
+
+def _measure(metric: Metric, scores: Scores, whole: Scores) -> tuple[MetricValue, tuple[float | None, float | None]]:
+    """The metric over `scores`, and its bounds over all the trials that there are to be."""
     try:
         value = metric(scores)
-        low, high = metric.bounds(scores)
+        low, high = metric.bounds(whole)
     except TaskError as error:
         nothing = (math.nan, math.nan)
         return MetricValue(metric.name, math.nan, math.nan, nothing, math.nan, 0, 0, "undefined", note=str(error)), (
@@ -229,15 +273,30 @@ def _label_counts(reader: RunReader) -> dict[str, dict[str, int]]:
     return counts
 
 
-def _errors(reader: RunReader) -> tuple[tuple[dict[str, str], ...], int]:
+def _errors(reader: RunReader, alive: bool) -> tuple[tuple[dict[str, str], ...], tuple[dict[str, Any], ...], int]:
+    """The first errors one by one, all of them by what they say, and how many there are."""
     errors: list[dict[str, str]] = []
+    kinds: dict[tuple[str, str, str], dict[str, Any]] = {}
     total = 0
     for row in reader.trials(errors_only=True):
+        if row.outcome is None and alive:
+            continue
         total += 1
+        kind = f"{row.outcome or 'cancelled'}:{row.error_kind}" if row.error_kind else (row.outcome or "cancelled")
+        message = error_message(row)
         if len(errors) < MAX_ERRORS:
-            kind = f"{row.outcome or 'cancelled'}:{row.error_kind}" if row.error_kind else (row.outcome or "cancelled")
-            errors.append({"task": row.task, "sample": row.sample, "kind": kind, "message": row.error_message})
-    return tuple(errors), total
+            errors.append({"task": row.task, "sample": row.sample, "kind": kind, "message": message})
+        same = (row.task, kind, message)
+        if same in kinds:
+            kinds[same]["n"] += 1
+        elif len(kinds) < MAX_ERRORS:
+            kinds[same] = {"task": row.task, "kind": kind, "message": message, "n": 1, "sample": row.sample}
+    return tuple(errors), tuple(kinds.values()), total
+
+
+def error_message(row: AttemptRow) -> str:
+    """What went wrong in an attempt; one without an end was cut off with its run, or is still under way."""
+    return CUT_OFF if row.outcome is None else row.error_message
 
 
 def _suites(suites: Sequence[ResolvedSuite], tasks: Sequence[TaskSummary]) -> tuple[dict[str, Any], ...]:

@@ -107,6 +107,43 @@ class Scores:
             extra[name] = np.where(failed, usual, column)
         return dataclasses.replace(self, values=np.where(failed, value, self.values), extra=extra)
 
+    def whole(self, groups: Mapping[str, int], epochs: int) -> Scores:
+        """These trials with those that were planned and never begun, as if they had ended in errors. `groups`: how many
+        samples there are of each group ("" for none), each with `epochs` trials.
+        """
+        import numpy as np
+
+        names = tuple(dict.fromkeys((*self.group_names, *(name for name in groups if name))))
+        present, first, trials = np.unique(self.sample, return_index=True, return_counts=True)
+        of_group = self.group[first]
+        missing = np.maximum(epochs - trials, 0)
+        sample, group = [np.repeat(present, missing)], [np.repeat(of_group, missing)]
+        after = int(present.max(initial=-1)) + 1
+        for name, planned in groups.items():
+            number = names.index(name) if name else -1
+            there = present.size if number < 0 and len(groups) == 1 else int((of_group == number).sum())
+            absent = max(planned - there, 0)
+            sample.append(np.repeat(np.arange(after, after + absent), epochs))
+            group.append(np.full(absent * epochs, number))
+            after += absent
+        added = np.concatenate(sample).size
+        if not added:
+            return self
+
+        def longer(column: NDArray[Any], value: float) -> NDArray[Any]:
+            return np.concatenate([column, np.full(added, value, dtype=column.dtype)])
+
+        return dataclasses.replace(
+            self,
+            values=longer(self.values, np.nan),
+            sample=np.concatenate([self.sample, *sample]),
+            epoch=longer(self.epoch, 0),
+            cluster=longer(self.cluster, -1),
+            group=np.concatenate([self.group, *group]),
+            group_names=names,
+            extra={name: longer(column, np.nan) for name, column in self.extra.items()},
+        )
+
     def column(self, name: str) -> Floats:
         """A named score, or the headline for the empty name. Raises TaskError where the scorer did not give it for
         each trial.

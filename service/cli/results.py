@@ -64,9 +64,9 @@ def list_runs(runs_dir: str, as_json: bool) -> None:
 
 
 def _run_entry(entry: RunEntry) -> dict[str, Any]:
-    from agentlab.service.cli.tables import number
+    from agentlab.service.cli.tables import number, part_of
 
-    scores = [f"{task['task']} {number(task.get('value'))}" for task in entry.tasks]
+    scores = [f"{task['task']} {number(task.get('value'))}{part_of(task)}" for task in entry.tasks]
     return {
         "run": entry.id,
         "status": _status(entry.status, entry.pid),
@@ -113,16 +113,17 @@ def _show_summary(reader: RunReader, as_json: bool) -> None:
     from agentlab.traces.lock import holder
 
     document = reader.document()
+    writer = holder(reader.run_dir)
     summary = document.get("summary")
     if summary is None or document.get("status") == "running":
         # Killed or under way: summed up from what is stored, by the plain mean where a task has its own metric.
         config = document.get("config", {})
-        summary = compute_summary(reader.run_dir, document, {}, epochs=config.get("epochs", 1)).as_dict()
+        epochs = config.get("epochs", 1)
+        summary = compute_summary(reader.run_dir, document, {}, epochs=epochs, alive=writer is not None).as_dict()
     summary = {**summary, "run_dir": str(reader.run_dir), "status": document.get("status", "")}
     if as_json:
         print(json.dumps(summary, indent=2))
         return
-    writer = holder(reader.run_dir)
     status = _status(str(document.get("status", "")), writer)
     print_header({**document, "status": status})
     print_summary(summary, status)
@@ -132,7 +133,10 @@ def _show_summary(reader: RunReader, as_json: bool) -> None:
 
 def _show_samples(reader: RunReader, attempts: bool, as_json: bool) -> None:
     from agentlab.service.cli.tables import console, number, one_line, print_hint, print_table, run_argument
+    from agentlab.service.summary import error_message
+    from agentlab.traces.lock import holder
 
+    alive = holder(reader.run_dir) is not None
     labels: dict[int, list[str]] = {}
     for label in reader.labels():
         labels.setdefault(label.trial, []).append(f"{label.name}:{label.value}")
@@ -152,7 +156,7 @@ def _show_samples(reader: RunReader, attempts: bool, as_json: bool) -> None:
             row["outcome"],
             number(row["value"]),
             ", ".join(row["flags"]),
-            one_line(trial.error_message, ERROR_CHARS),
+            "under way" if alive and trial.outcome is None else one_line(error_message(trial), ERROR_CHARS),
         ]
         for row, trial in zip(rows, trials, strict=True)
     ]

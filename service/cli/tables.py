@@ -160,11 +160,12 @@ def print_summary(summary: Mapping[str, Any], status: str) -> None:
 
 def _print_errors(out: Console, summary: Mapping[str, Any], run: str) -> None:
     left = summary.get("errors_total", len(summary["errors"]))
-    for said, count in _grouped_errors(summary["errors"])[:MAX_ERRORS]:
+    for said, count in _grouped_errors(summary)[:MAX_ERRORS]:
         left -= count
         out.print(Text(clean(said), style="red"), soft_wrap=True)
     if left:
-        out.print(Text(f"... and {left} more errors: agentlab results show {run} --samples"), soft_wrap=True)
+        more = "error" if left == 1 else "errors"
+        out.print(Text(f"... and {left} more {more}: agentlab results show {run} --samples"), soft_wrap=True)
 
 
 def run_argument(run_dir: str | Path) -> str:
@@ -178,27 +179,58 @@ def _print_notes(out: Console, summary: Mapping[str, Any]) -> None:
         if suite["missing"]:
             missing = ", ".join(suite["missing"])
             out.print(Text(clean(f"{suite['suite']}: no average, for there is no score of {missing}"), style="dim"))
+    notes: dict[str, list[str]] = {}
     for task in summary["tasks"]:
         if task["note"]:
-            out.print(Text(clean(f"{task['task']}: {task['note']}"), style="dim"))
-        if any(count for outcome, count in task["outcomes"].items() if outcome != "scored") and task["n"]:
-            low, high = task["bounds"]
-            out.print(
-                Text(
-                    f"{task['task']}: with the errors counted as 0 or as 1, {number(low)} to {number(high)}",
-                    style="dim",
-                )
-            )
+            notes.setdefault(task["note"], []).append(task["task"])
+    for note, names in notes.items():
+        out.print(Text(clean(f"{', '.join(names)}: {note}"), style="dim"))
+    for task in summary["tasks"]:
+        said = _beside_the_score(task)
+        if said:
+            out.print(Text(clean(f"{task['task']}: {said}"), style="yellow" if unfinished(task) else "dim"))
 
 
-def _grouped_errors(errors: Iterable[Mapping[str, str]]) -> list[tuple[str, int]]:
+def _beside_the_score(task: Mapping[str, Any]) -> str:
+    """What a score leaves out: errors, and trials that were never begun; empty where it is whole."""
+    errors = any(count for outcome, count in task["outcomes"].items() if outcome != "scored")
+    low, high = task["bounds"]
+    between = f"{number(low)} to {number(high)}"
+    if not unfinished(task):
+        return f"with the errors counted as 0 or as 1, {between}" if errors and task["n"] else ""
+    left_out = "errors and what is missing" if errors else "what is missing"
+    said = f"{task['trials']} of {task['planned']} trials, a drawn part of the task and not the whole"
+    return said + (f"; with {left_out} counted as 0 or as 1, {between}" if task["n"] else "")
+
+
+def unfinished(task: Mapping[str, Any]) -> bool:
+    """Whether trials of a summary's task were never begun. Summaries from before that was stored are believed."""
+    return bool(task["trials"] < task.get("planned", 0))
+
+
+def part_of(task: Mapping[str, Any]) -> str:
+    """` (137 of 1500 trials)` for a task that was not carried out to its end, else nothing."""
+    return f" ({task['trials']} of {task['planned']} trials)" if unfinished(task) else ""
+
+
+def _samples(task: Mapping[str, Any]) -> str:
+    """How many samples are behind a score, of how many where some were never begun, and how often each was tried."""
+    epochs = task.get("epochs", 1)
+    of_all = f" of {task['planned'] // epochs}" if unfinished(task) else ""
+    return f"{task['n']}{of_all}" + (f" x {epochs}" if epochs > 1 else "")
+
+
+def _grouped_errors(summary: Mapping[str, Any]) -> list[tuple[str, int]]:
     """Errors as sentences with how many each stands for: the same error of several samples is said once."""
-    samples: dict[tuple[str, str], list[str]] = {}
-    for error in errors:
-        samples.setdefault((error["task"], f"{error['kind']}: {error['message']}"), []).append(error["sample"])
+    groups = summary.get("error_kinds") or [{**error, "n": 1} for error in summary["errors"]]
     return [
-        (f"{task}/{who[0]}: {wrong}" if len(who) == 1 else f"{len(who)} x {task}: {wrong}", len(who))
-        for (task, wrong), who in samples.items()
+        (
+            f"{group['task']}/{group['sample']}: {group['kind']}: {group['message']}"
+            if group["n"] == 1
+            else f"{group['n']} x {group['task']}: {group['kind']}: {group['message']}",
+            group["n"],
+        )
+        for group in groups
     ]
 
 
@@ -212,7 +244,7 @@ def _task_row(task: Mapping[str, Any]) -> list[str]:
         number(task["value"]),
         number(task["stderr"]),
         interval(task["ci95"]),
-        str(task["n"]),
+        _samples(task),
         number(task["mde80"]),
         errors,
         flags,

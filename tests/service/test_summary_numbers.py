@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,13 +35,37 @@ async def test_errors_are_left_out_counted_and_bounded(run: Any, endpoint: Endpo
     assert list(line["outcomes"]) == OUTCOMES
     assert line["outcomes"] == dict.fromkeys(OUTCOMES, 0) | {"scored": 8, "model": 2}
     assert (line["n"], line["trials"], line["value"]) == (8, 10, 6 / 8)
-    assert line["bounds"] == [0.6, 0.8]
+    assert line["bounds"] == [0.6, 0.8] and line["planned"] == 10
     assert line["ci95"] == pytest.approx(list(wilson(6, 8)))
     assert line["stderr"] == pytest.approx(math.sqrt(0.75 * 0.25 / 7), rel=0.1)
     assert line["mde80"] == pytest.approx(2.80 * line["stderr"], rel=1e-2)
     assert line["tokens"] == {"input": 56, "output": 24}
     assert ran.end.summary.errors_total == 2
     assert {error["kind"] for error in ran.end.summary.errors} == {"model:bad_request"}
+
+
+async def test_a_run_that_ended_early_says_of_how_much_it_is_a_part(
+    run: Any, endpoint: Endpoint, tmp_path: Path
+) -> None:
+    """It printed `n 3` and bounds without a word of the trials that were never begun."""
+    endpoint.behave = right_unless({0, 1})
+    prices = tmp_path / "prices.yaml"
+    prices.write_text("'*': {input: 1000000, output: 1000000}\n")  # ten dollars a call
+    settings = (f"endpoint.prices={prices}",)
+    ran = await run("sums:n=10", model=endpoint.spec(), settings=settings, max_cost=25, max_connections=1)
+    line = ran.task("sums")
+    assert (ran.end.status, line["trials"], line["planned"]) == ("cost", line["n"], 10)
+    right = line["value"] * line["n"]
+    assert line["bounds"] == pytest.approx([right / 10, (right + 10 - line["n"]) / 10])
+    whole = await run("sums:n=10", model=endpoint.spec(), settings=settings, resume=ran.end.run_dir)
+    assert whole.task("sums")["bounds"] == [0.8, 0.8]
+
+
+async def test_the_same_error_is_counted_as_one_however_many_there_are(run: Any, endpoint: Endpoint) -> None:
+    endpoint.behave = right_unless(set(), set(range(4)))
+    summary = (await run("sums:n=9", model=endpoint.spec())).end.summary
+    (kind,) = summary.error_kinds
+    assert (kind["n"], kind["sample"], kind["kind"]) == (4, "s0", "model:bad_request")
 
 
 async def test_a_run_in_which_everything_failed_has_no_value(run: Any, endpoint: Endpoint) -> None:

@@ -190,3 +190,12 @@ def test_an_interval_of_scores_in_0_to_1_stays_there() -> None:
     twice = Scores.of([0, 0, 1, 1], sample=[0, 0, 1, 1], epoch=[1, 2, 1, 2])
     assert mean()(twice).ci95 == (0.0, 1.0)
     assert mean()(Scores.of([0, 0, 30, 30], sample=[0, 0, 1, 1], epoch=[1, 2, 1, 2])).ci95[0] < 0
+
+
+def test_bounds_of_groups_count_the_samples_that_were_never_begun() -> None:
+    """A group of four of which one was begun is as uncertain as its three others."""
+    begun = Scores.of([1.0, 0.0], [0, 1], group=[0, 1], group_names=("art", "law"))
+    whole = begun.whole({"art": 4, "law": 1, "war": 1}, 1)
+    assert grouped().bounds(whole) == pytest.approx(((1 / 4 + 0 + 0) / 3, (1 + 0 + 1) / 3))
+    assert mean().bounds(begun.whole({"": 4}, 2)) == pytest.approx((1 / 8, 7 / 8))
+    assert begun.whole({"art": 1, "law": 1}, 1) is begun
