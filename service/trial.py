@@ -227,7 +227,7 @@ class _Attempt:
             with _failures_end_the_attempt():
                 work = await under_way.work()
             score = await self._run_scorers(submission, work.sandbox, work)
-            flags += [*submission.flags, *score.flags]
+            flags.extend((*submission.flags, *score.flags))
             scores.append(score)
             if not procedure.goes_on(self.sample, step, score):
                 break

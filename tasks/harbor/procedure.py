@@ -74,7 +74,7 @@ class HarborProcedure:
         task, box = self.task(work.sample), work.sandbox
         step = task.step(work.step.name)
         if step is None or step is task.config.steps[0]:
-            logs = dict.fromkeys((places.AGENT_LOGS, places.ARTIFACTS), 0o777)
+            logs: dict[str, int] = {places.AGENT_LOGS: 0o777, places.ARTIFACTS: 0o777}
             await box.restore(places.folders(logs), "/", user="grader", instead=list(logs))
             await _start_entrypoint(work)
             loose = task.loose_files()
