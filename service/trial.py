@@ -358,6 +358,10 @@ async def _grade(
     for name, number in {"value": value, **named}.items():
         if not math.isfinite(number):
             raise _Ended("verifier", "nan", f"scorer {scorer.name} returned {number} as {name}: no finite number")
+    low, high = scorer.scale
+    if not low <= value <= high:
+        said = f"scorer {scorer.name} returned {value:g}: a value is between {low:g} and {high:g}"
+        raise _Ended("verifier", "range", f"{said}, or its Scorer says scale=(LEAST, MOST)")
     scored = Scored(
         at=time.time(),
         scorer=scorer.name,

@@ -46,7 +46,8 @@ class MetricValue:
     ci95: tuple[float, float]
     mde80: float
     """The smallest difference that a later paired comparison would show with 80 % power, at a pair correlation of
-    0.5. NaN where no variance was observed (all right, or all wrong): a difference of 0 could not be told.
+    0.5. NaN where no variance was observed (all right, or all wrong): a difference of 0 could not be told; and where
+    it exceeds the whole scale of scores in 0..1.
     """
     n: int
     """Samples behind the value."""
@@ -106,10 +107,14 @@ class Metric:
 
 
 def _cut(value: MetricValue) -> MetricValue:
-    """`value` with its interval, and those of its groups, cut at 0 and 1."""
+    """`value` with its interval, and those of its groups, cut at 0 and 1, and without an MDE that exceeds them."""
     low, high = value.ci95
     groups = {name: _cut(group) for name, group in value.groups.items()}
-    return dataclasses.replace(value, ci95=(max(low, 0.0), min(high, 1.0)), groups=groups)
+    cut = dataclasses.replace(value, ci95=(max(low, 0.0), min(high, 1.0)), groups=groups)
+    if not value.mde80 > 1:
+        return cut
+    note = "; ".join(filter(None, (value.note, "no MDE: with so few samples it exceeds the whole scale")))
+    return dataclasses.replace(cut, mde80=math.nan, note=note)
 
 
 def _mde(stderr: float) -> float:
@@ -133,7 +138,9 @@ def _measured(name: str, estimate: Estimate, note: str = "") -> MetricValue:
 def _why_undefined(estimate: Estimate) -> str:
     if estimate.n == 0:
         return "no trial was scored"
-    return "a single cluster has no error" if estimate.clusters == 1 else ""
+    if estimate.n == 1:
+        return "1 sample: no standard error"
+    return f"{estimate.n} samples in 1 cluster: no standard error" if estimate.clusters == 1 else ""
 
 
 def mean(of: str = "") -> Metric:

@@ -127,6 +127,8 @@ class Scorer:
     """What grading needs: a box that offers it. Empty: graded in the runner, never running the candidate's code."""
     params: Mapping[str, Any] = field(default_factory=dict)
     needs_judge: bool = False
+    scale: tuple[float, float] = (0.0, 1.0)
+    """The least and the most that a value can be; one outside is a failure of the scorer."""
 
 
 class SampleSource(Protocol):

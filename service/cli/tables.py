@@ -186,9 +186,23 @@ def _print_notes(out: Console, summary: Mapping[str, Any]) -> None:
     for note, names in notes.items():
         out.print(Text(clean(f"{', '.join(names)}: {note}"), style="dim"))
     for task in summary["tasks"]:
+        further = _further(task)
+        if further:
+            out.print(Text(clean(f"{task['task']}: {further}")))
         said = _beside_the_score(task)
         if said:
             out.print(Text(clean(f"{task['task']}: {said}"), style="yellow" if unfinished(task) else "dim"))
+
+
+def _further(task: Mapping[str, Any]) -> str:
+    """What the score is where it is not the plain mean, and the task's other metrics."""
+    score = [] if task["metric"] == "mean" else [f"the score is {task['metric']}"]
+    others = [
+        f"{metric['name']} {number(metric['value'])}"
+        + ("" if metric["stderr"] is None else f" ± {number(metric['stderr'])}")
+        for metric in task["metrics"]
+    ]
+    return ", ".join((*score, *others))
 
 
 def _beside_the_score(task: Mapping[str, Any]) -> str:
@@ -248,7 +262,8 @@ def _task_row(task: Mapping[str, Any]) -> list[str]:
         number(task["mde80"]),
         errors,
         flags,
-        f"{task['tokens']['input']}/{task['tokens']['output']}",
+        # No question takes no tokens: nothing was counted where there are none.
+        "/".join(str(task["tokens"][side]) for side in ("input", "output")) if any(task["tokens"].values()) else "-",
         "-" if task["latency_ms"]["p50"] is None else f"{task['latency_ms']['p50']:.0f}",
         task["route"].get("agent", ""),
         task["route"].get("scorer", ""),

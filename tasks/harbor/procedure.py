@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -127,7 +128,7 @@ def harbor_verifier(procedure: HarborProcedure) -> Scorer:
             raise VerifierError("a Harbor task is graded in the box that it was carried out in, and there is none")
         return await verifier.verify(procedure.task(sample), replace(context.work, recorder=context.recorder))
 
-    return Scorer(name="harbor_verifier", grade=grade, requires=("shell",))
+    return Scorer(name="harbor_verifier", grade=grade, requires=("shell",), scale=(-math.inf, math.inf))
 
 
 async def _start_entrypoint(work: Work) -> None:

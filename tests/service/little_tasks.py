@@ -111,6 +111,8 @@ def moody() -> Task:
     def grade(sample: Sample, submission: Submission, context: ScoreContext) -> Score:
         if sample.id == "raises":
             raise RuntimeError("the grader fell over")
+        if sample.id == "beyond":
+            return Score(value=7)
         if sample.id == "nan":
             return Score(value=float("nan"))
         if sample.id == "infinite":
@@ -121,7 +123,7 @@ def moody() -> Task:
             return None  # type: ignore[return-value]  # what a careless scorer does
         return Score(value=1.0, scores={"part": 0.5})
 
-    names = ("raises", "nan", "infinite", "named", "nothing", "good")
+    names = ("raises", "beyond", "nan", "infinite", "named", "nothing", "good")
     return Task(samples=[Sample(id=name, input=name) for name in names], scorers=[_scorer(grade)])
 
 

@@ -122,6 +122,7 @@ async def test_scorers_that_fail_are_verifier_errors(run: Any) -> None:
     told = {name: (row.outcome, row.error_kind) for name, row in ran.rows.items()}
     assert told == {
         "raises": ("verifier", "RuntimeError"),
+        "beyond": ("verifier", "range"),
         "nan": ("verifier", "nan"),
         "infinite": ("verifier", "nan"),
         "named": ("verifier", "nan"),

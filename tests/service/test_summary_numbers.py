@@ -54,7 +54,8 @@ async def test_a_run_that_ended_early_says_of_how_much_it_is_a_part(
     settings = (f"endpoint.prices={prices}",)
     ran = await run("sums:n=10", model=endpoint.spec(), settings=settings, max_cost=25, max_connections=1)
     line = ran.task("sums")
-    assert (ran.end.status, line["trials"], line["planned"]) == ("cost", line["n"], 10)
+    assert (ran.end.status, line["planned"]) == ("cost", 10)
+    assert line["n"] <= line["trials"] < 10, "one under way may be cancelled"
     right = line["value"] * line["n"]
     assert line["bounds"] == pytest.approx([right / 10, (right + 10 - line["n"]) / 10])
     whole = await run("sums:n=10", model=endpoint.spec(), settings=settings, resume=ran.end.run_dir)

@@ -199,3 +199,11 @@ def test_bounds_of_groups_count_the_samples_that_were_never_begun() -> None:
     assert grouped().bounds(whole) == pytest.approx(((1 / 4 + 0 + 0) / 3, (1 + 0 + 1) / 3))
     assert mean().bounds(begun.whole({"": 4}, 2)) == pytest.approx((1 / 8, 7 / 8))
     assert begun.whole({"art": 1, "law": 1}, 1) is begun
+
+
+def test_an_mde_beyond_the_whole_scale_is_none() -> None:
+    """It printed an MDE of 1.401 of scores between 0 and 1."""
+    value = mean()(Scores.of([1, 0]))
+    assert math.isnan(value.mde80) and "exceeds the whole scale" in value.note
+    assert mean()(Scores.of([70, 0])).mde80 > 1, "other scales are wider"
+    assert mean()(Scores.of([1])).note == "1 sample: no standard error"
