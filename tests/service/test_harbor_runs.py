@@ -457,3 +457,16 @@ async def test_what_the_image_starts_first_is_started(harbor: Any, tmp_path: Pat
     toml += '[environment.healthcheck]\ncommand = "test -f /started"\ninterval_sec = 0.05\nretries = 100\n'
     ran = await harbor(harbor_task(tmp_path / "first", toml=toml, files=files), model=endpoint.spec())
     assert ran.rows["first"].value == 1.0
+
+
+async def test_an_image_is_built_without_a_network_unless_the_run_allows_one(harbor: Any, tmp_path: Path) -> None:
+    cards = "RUN echo $(ls /sys/class/net) > /cards\nWORKDIR /app\n"
+    test = 'if [ "$(cat /cards)" = lo ]; then echo 1; else echo 0; fi > /logs/verifier/reward.txt'
+    toml = '[environment]\nnetwork_mode = "no-network"\nmemory_mb = 256\n'
+    values = []
+    for name, fields in (("closed", {}), ("open", {"allow_network": True})):
+        # Another text, so that no layer of an earlier build is taken.
+        files = {"environment/Dockerfile": f"FROM {IMAGE}\nRUN echo {name} {tmp_path}\n{cards}"}
+        task = harbor_task(tmp_path / name, toml=toml, test=test, files=files)
+        values.append(await value_of(harbor, task, **fields))
+    assert values == [1.0, 0.0]
