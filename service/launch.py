@@ -30,7 +30,7 @@ from agentlab.service.judge import MakeJudge, open_judge
 from agentlab.service.models import ModelSource, SharedModel, client_options, first_target, scripted
 from agentlab.service.planner import EXTERNAL, Refusal, Route
 from agentlab.service.prepare import Plan, plan_table, terms_of
-from agentlab.service.resume import Done, refuse_changes, resume_command, where_it_stands
+from agentlab.service.resume import Done, refuse_changes, refuse_spent, resume_command, where_it_stands
 from agentlab.service.runner import Runner
 from agentlab.service.summary import Summary, summarise
 from agentlab.service.trial import Setting
@@ -61,6 +61,8 @@ async def launch(plan: Plan, *, resume: Path | None = None, quiet: bool = False,
     """Carry out a plan. Raises ModelError and SandboxError where endpoint or engine are absent, StoreError,
     ConfigError; StoringStopped where trials were under way.
     """
+    if resume is not None:
+        refuse_spent(resume, plan.config.max_cost)
     meter, departures = CostMeter(plan.config.max_cost), Departures()
     for remark in plan.remarks:
         say(remark)
@@ -238,7 +240,7 @@ def open_store(plan: Plan, models: ModelSource, images: dict[str, str], resume: 
         except BaseException:
             store.close()
             raise
-        return store, document["run_id"]
+        return store, document.get("run_id", resume.name)
     run_id = new_run_id(plan)
     document = {
         "schema": SCHEMA,

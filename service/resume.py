@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from agentlab.service.config import RunConfig, told_in_a_line
 from agentlab.service.harness import ConfigError, Harness
 from agentlab.tasks.identity import diff_payloads
+from agentlab.traces.reader import RunReader
 from agentlab.traces.redaction import REDACTED, redacted
 from agentlab.traces.store import RunStore
 
@@ -72,9 +74,25 @@ def _refuse_redacted(config: RunConfig) -> None:
         raise ConfigError(f"user and password of an address are not stored with a run: add {again}")
 
 
-def resume_command(run_dir: Path, config: RunConfig) -> str:
-    """What to type to go on with a run, with places to fill in where there are credentials, which are not stored."""
-    return shlex.join(["agentlab", "run", "--resume", str(run_dir), *_said_again(config.model, config.harness.judge)])
+def resume_command(run_dir: Path, config: RunConfig, status: str = "") -> str:
+    """What to type to go on with a run, with places to fill in where there are credentials, which are not stored. One
+    that stopped at its ceiling needs a higher one: twice as high is proposed.
+    """
+    money = ["--max-cost", f"{2 * config.max_cost:g}"] if status == "cost" and config.max_cost else []
+    again = _said_again(config.model, config.harness.judge)
+    return shlex.join(["agentlab", "run", "--resume", str(run_dir), *money, *again])
+
+
+def refuse_spent(run_dir: Path, max_cost: float | None) -> None:
+    """Raise ConfigError where the stored run has cost what it may already: it could not begin a single trial."""
+    if max_cost is None:
+        return
+    with RunReader(run_dir) as reader:
+        spent = math.fsum(row.cost_usd or 0.0 for row in reader.trials(final=False))
+    if spent >= max_cost:
+        raise ConfigError(
+            f"the run has cost {spent:.4f} USD of --max-cost {max_cost:g}: go on with a higher --max-cost"
+        )
 
 
 def _said_again(model: str, judge: str) -> list[str]:

@@ -128,7 +128,9 @@ def _show_summary(reader: RunReader, as_json: bool) -> None:
     print_header({**document, "status": status})
     print_summary(summary, status)
     if status != "finished" and writer is None:
-        print(f"\nresume with: agentlab run --resume {reader.run_dir}")
+        ceiling = document.get("config", {}).get("max_cost")
+        more = f" --max-cost {2 * ceiling:g}" if status == "cost" and ceiling else ""
+        print(f"\nresume with: agentlab run --resume {reader.run_dir}{more}")
 
 
 def _show_samples(reader: RunReader, attempts: bool, as_json: bool) -> None:

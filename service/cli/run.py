@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -90,7 +91,7 @@ def run(
             _print_plan(plan, as_json)
             return
         end = _launch(plan, resumed, quiet=as_json)
-        _print_end(end, plan, as_json)
+        _print_end(end, plan, as_json, [] if resumed else _given(flags, settings))
     if end.status == "unreachable":
         raise SystemExit(ABSENT)
     if end.status == "incomplete" or (fail_on_error and (end.summary.failed or end.status != "finished")):
@@ -128,7 +129,7 @@ def _resumed_config(
 ) -> RunConfig:
     from agentlab.service.harness import load_harness, with_settings
     from agentlab.service.resume import stored_config, stored_harness
-    from agentlab.traces.store import read_document
+    from agentlab.traces.document import read_document
 
     document = read_document(run_dir)
     overrides = {key: value for key, value in flags.items() if value not in (None, ()) and key != "harness"}
@@ -211,7 +212,17 @@ def _print_plan(plan: Plan, as_json: bool) -> None:
     print_plan(rows, boxes, plan)
 
 
-def _print_end(end: RunEnd, plan: Plan, as_json: bool) -> None:
+def _given(flags: dict[str, Any], settings: tuple[str, ...]) -> list[str]:
+    """What decides how tasks are run, as it was typed."""
+    said = [f"--set={setting}" for setting in settings]
+    for name in ("harness", "sandbox", "epochs"):
+        if flags[name] is not None:
+            said += [f"--{name}", str(flags[name])]
+    return [*said, "--allow-network"] if flags["allow_network"] else said
+
+
+def _print_end(end: RunEnd, plan: Plan, as_json: bool, given: list[str]) -> None:
+    """`given`: what was said of how to run the tasks, to be said again with a real model."""
     if as_json:
         print(json.dumps({**end.summary.as_dict(), "status": end.status}))
         return
@@ -220,10 +231,9 @@ def _print_end(end: RunEnd, plan: Plan, as_json: bool) -> None:
 
     print_summary(end.summary.as_dict(), end.status)
     if end.status != "finished":
-        print(f"\nresume with: {resume_command(end.run_dir, plan.config)}")
-    elif plan.config.model in ("reference", "nop"):
-        names = " ".join(plan.config.tasks)
-        harness = plan.config.harness.name
-        print(f"\nnow with a real model: agentlab run {names} --model http://HOST:PORT/v1#NAME --harness {harness}")
+        print(f"\nresume with: {resume_command(end.run_dir, plan.config, end.status)}")
+    elif plan.config.model in ("reference", "nop") and not end.summary.failed:
+        names, how = shlex.join(plan.config.tasks), shlex.join(given)
+        print(f"\nnow with a real model: agentlab run {names} --model http://HOST:PORT/v1#NAME {how}".rstrip())
     if end.status == "cost":
         print(f"stopped at --max-cost {plan.config.max_cost}")

@@ -15,7 +15,7 @@ from agentlab.service.check import check_task
 from agentlab.service.harness import ConfigError, with_settings
 from agentlab.service.launch import launch
 from agentlab.service.prepare import prepare
-from agentlab.service.resume import stored_config
+from agentlab.service.resume import resume_command, stored_config
 from agentlab.tasks.registry import resolve
 from agentlab.traces.events import ErrorRaised, ModelCall, Scored
 
@@ -104,6 +104,10 @@ async def test_a_ceiling_stops_the_run_and_can_be_raised(run: Any, endpoint: End
     assert first.task("sums")["cost_usd"] == pytest.approx(30)
     assert first.task("sums")["outcomes"]["scored"] == 3
     assert set(first.reader.counts()) >= {"scored"}
+    config = stored_config(first.document, {})
+    assert resume_command(first.end.run_dir, config, "cost").endswith(" --max-cost 50")
+    with pytest.raises(ConfigError, match=r"has cost 30\.0000 USD of --max-cost 25: go on with a higher"):
+        await run("sums:n=6", model=endpoint.spec(), settings=settings, max_cost=25, resume=first.end.run_dir)
     again = await run("sums:n=6", model=endpoint.spec(), settings=settings, max_cost=1000, resume=first.end.run_dir)
     assert again.end.status == "finished"
     assert again.task("sums")["outcomes"]["scored"] == 6
