@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
@@ -27,7 +27,11 @@ class TaskProgress:
     """Where one task stands. `total` counts trials of this invocation and of those before it."""
 
     total: int
+    lane: str = ""
+    """Tasks of one lane follow each other; lanes go side by side."""
     ended: int = 0
+    ended_here: int = 0
+    """Of these by this invocation."""
     scored: int = 0
     sum_values: float = 0.0
     outcomes: dict[str, int] = field(default_factory=dict)
@@ -40,13 +44,20 @@ class TaskProgress:
 class Board:
     """What is shown while a run goes on. Updating costs a few additions; drawing happens on a clock of its own."""
 
-    def __init__(self, totals: dict[str, int], *, out: TextIO | None = None, quiet: bool = False) -> None:
-        self.tasks = {name: TaskProgress(total) for name, total in totals.items()}
+    def __init__(
+        self,
+        totals: Mapping[str, int],
+        lanes: Mapping[str, str] | None = None,
+        *,
+        out: TextIO | None = None,
+        quiet: bool = False,
+    ) -> None:
+        """`totals`: trials by task; `lanes`: where tasks do not all share one, the slowest of each."""
+        self.tasks = {name: TaskProgress(total, (lanes or {}).get(name, "")) for name, total in totals.items()}
         self.draining = False
         self._out = out if out is not None else sys.stderr
         self._quiet = quiet
         self._started = time.monotonic()
-        self._ended_here = 0
         self._pool: Pool | None = None
         self._console: Console | None = None
 
@@ -58,7 +69,7 @@ class Board:
         self._count(task, outcome, value)
 
     def trial_ended(self, task: str, result: Result) -> None:
-        self._ended_here += 1
+        self.tasks[task].ended_here += 1
         self._count(task, result.outcome, result.value)
 
     def _count(self, task: str, outcome: str, value: float | None) -> None:
@@ -128,12 +139,25 @@ class Board:
     @property
     def rate(self) -> float:
         """Trials a second, since this invocation began."""
-        return self._ended_here / max(time.monotonic() - self._started, 1e-9)
+        return sum(progress.ended_here for progress in self.tasks.values()) / self._elapsed
 
     @property
     def eta_s(self) -> float | None:
-        left = sum(progress.total - progress.ended for progress in self.tasks.values())
-        return left / self.rate if self._ended_here and left > 0 else None
+        """Seconds until the last lane is done; None where none of a lane's trials has ended yet, or none is left."""
+        longest: float | None = None
+        for lane in {progress.lane for progress in self.tasks.values()}:
+            tasks = [progress for progress in self.tasks.values() if progress.lane == lane]
+            left = sum(progress.total - progress.ended for progress in tasks)
+            here = sum(progress.ended_here for progress in tasks)
+            if left > 0 and not here:
+                return None
+            if left > 0:
+                longest = max(longest or 0.0, left * self._elapsed / here)
+        return longest
+
+    @property
+    def _elapsed(self) -> float:
+        return max(time.monotonic() - self._started, 1e-9)
 
     def _errors(self) -> str:
         counts: dict[str, int] = {}

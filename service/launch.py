@@ -72,7 +72,8 @@ async def launch(plan: Plan, *, resume: Path | None = None, quiet: bool = False,
         open_boxes(plan, say) as (pool, images),
     ):
         store, run_id = open_store(plan, models, images, resume)
-        board = Board({found.task.name: found.n * plan.config.epochs for found in plan.surveys}, quiet=quiet)
+        totals = {found.task.name: found.n * plan.config.epochs for found in plan.surveys}
+        board = Board(totals, plan.lanes, quiet=quiet)
         board.watch(pool)
         try:
             done = _count_done(store, board, meter) if resume is not None else Done(frozenset(), {})

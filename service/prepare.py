@@ -71,6 +71,15 @@ class Plan:
         return planned
 
     @property
+    def lanes(self) -> dict[str, Lane]:
+        """The slower lane of each task: that of boxes where one of its samples needs one."""
+        found: dict[str, Lane] = {}
+        for row in self.rows:
+            if found.get(row.task) != "box":
+                found[row.task] = lane_of(row.route)
+        return found
+
+    @property
     def trials(self) -> int:
         """Trials of all tasks; those of tasks that could not be loaded are numbered after them."""
         return sum(found.n for found in self.surveys) * self.config.epochs

@@ -35,9 +35,10 @@ def results() -> None:
 
 
 @results.command("list")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="The newest N only.")
 @runs_dir_option
 @json_option
-def list_runs(runs_dir: str, as_json: bool) -> None:
+def list_runs(limit: int | None, runs_dir: str, as_json: bool) -> None:
     """List runs, the newest first."""
     from agentlab.service.cli.tables import console, print_hint, print_table, run_argument
     from agentlab.traces.catalogue import Catalogue
@@ -45,7 +46,7 @@ def list_runs(runs_dir: str, as_json: bool) -> None:
 
     catalogue = Catalogue(Path(runs_dir))
     with boundary():
-        runs = [_run_entry(entry) for entry in catalogue.runs()]
+        runs = [_run_entry(entry) for entry in catalogue.runs()[:limit]]
     if catalogue.damaged:
         said = f"in {runs_dir} the run.json of {', '.join(catalogue.damaged)} cannot be read"
         print(clean(f"agentlab: {said}"), file=sys.stderr)

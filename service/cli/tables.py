@@ -4,6 +4,7 @@ first.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -39,13 +40,16 @@ SUMMARY = (
     "scorer",
 )
 """Columns of a summary."""
+FLAGS = SUMMARY.index("flags")
 SPARE = ("p50 ms", "tokens in/out", "scorer", "agent", "flags", "MDE", "± stderr")
 """Columns of a summary that a narrow terminal does without, the first ones first."""
 
 
 def console() -> Console:
-    """Standard output; wide where it is no terminal, so that nothing is cut in a log."""
-    return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 160, soft_wrap=False)
+    """Standard output; wide where it is no terminal and `COLUMNS` says no other, so that nothing is cut in a log."""
+    said = os.environ.get("COLUMNS", "")
+    width = int(said) if said.isdecimal() and int(said) else 160
+    return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else width, soft_wrap=False)
 
 
 def print_table(
@@ -56,12 +60,13 @@ def print_table(
     right: frozenset[str] = frozenset(),
     spare: Sequence[str] = (),
     shrink: str = "",
-) -> None:
+) -> list[str]:
     """Print a plain table; columns named in `right` are aligned to the right.
 
     Where it is wider than the terminal, texts in the column `shrink` are cut off first, as long as there is some room
     for them; then the columns in `spare` are left out in this order until it fits, and named below. Those that are
-    empty go first and unnamed. The first column is never broken: names in it can be copied.
+    empty go first and unnamed. The first column is never broken: names in it can be copied. Returns the columns that
+    were left out.
     """
     cells = [[clean(cell) for cell in row] for row in rows]
     shown, left_out = _fitting(headings, cells, spare, shrink, out.width)
@@ -79,6 +84,7 @@ def print_table(
     out.print(made)
     if left_out:
         out.print(Text(f"(no room for: {', '.join(left_out)})", style="dim"))
+    return left_out
 
 
 def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
@@ -146,7 +152,11 @@ def print_summary(summary: Mapping[str, Any], status: str) -> None:
     out = console()
     rows = [_task_row(task) for task in summary["tasks"]] + [_suite_row(suite) for suite in summary["suites"]]
     right = frozenset({"score", "± stderr", "n", "MDE", "p50 ms"})
-    print_table(out, SUMMARY, rows, right=right, spare=SPARE)
+    left_out = print_table(out, SUMMARY, rows, right=right, spare=SPARE)
+    if "flags" in left_out:
+        for row in rows:
+            if row[FLAGS]:
+                out.print(Text(clean(f"{row[0]}: {row[FLAGS]}")))
     _print_notes(out, summary)
     run = run_argument(summary["run_dir"])
     _print_errors(out, summary, run)

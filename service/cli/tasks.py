@@ -66,7 +66,8 @@ def list_all(file: str | None, as_json: bool) -> None:
         print(json.dumps([{key: getattr(info, key) for key in keys} for info in infos], indent=2))
     elif infos:
         rows = [[info.name, info.kind, ", ".join(info.requires), info.licence, info.description] for info in infos]
-        print_table(console(), ("name", "kind", "requires", "licence", "what it is"), rows, spare=("licence",))
+        headings = ("name", "kind", "requires", "licence", "what it is")
+        print_table(console(), headings, rows, spare=("licence",), shrink="what it is")
         print_hint(f"variants, data and the first prompt: agentlab tasks show {f'{file}::NAME' if file else 'NAME'}")
     for problem in catalog.problems:
         print(f"agentlab: {problem}", file=sys.stderr)

@@ -99,6 +99,7 @@ async def test_a_crowded_table_leaves_out_columns_instead_of_breaking_words(cli:
     assert re.search(r" \d\.\d{3} to \d\.\d{3} +8 +- +4 model$", row) and len(row) <= 80
     (note,) = [line for line in shown if line.startswith("(no room for: ")]
     assert "tokens in/out" in note and "flags" in note
+    assert any(re.match(r"a_task_with_a_rather_long_name: .*8 truncated$", line) for line in shown)
     wide = await Terminal(200).run(cli, "results", "show", "latest")
     assert any("8 truncated" in line and "4 model" in line for line in wide)
     assert not any(line.startswith("(no room") for line in wide)
