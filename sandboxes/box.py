@@ -56,6 +56,7 @@ class Placing:
     capabilities: frozenset[Capability]
     start_ms: float
     workdir: str = WORKSPACE
+    keepers: Callable[[], Awaitable[list[int]]] | None = None
 
 
 class AgentSandbox:
@@ -108,6 +109,9 @@ class AgentSandbox:
 
     def _absolute(self, path: str) -> str:
         return posixpath.join(self.workdir, path) if path else self.workdir
+
+    async def keepers(self) -> list[int]:
+        return await self._placing.keepers() if self._placing.keepers is not None else []
 
     @property
     def alive(self) -> bool:

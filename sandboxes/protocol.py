@@ -203,6 +203,12 @@ class Sandbox(Protocol):
         """False once the box is known to be lost or closed. True promises nothing: a box can be lost at any moment."""
         ...
 
+    async def keepers(self) -> list[int]:
+        """The numbers that the box's first processes have on this machine, for whoever looks at it from outside; empty
+        where it runs on another one.
+        """
+        ...
+
     async def exec(
         self,
         argv: Sequence[str],

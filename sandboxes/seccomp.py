@@ -24,8 +24,14 @@ def profile() -> dict[str, Any]:
 
 NAMESPACES = ("unshare", "setns")
 """What the agent of a writable box needs to give others a user namespace, and then takes from them."""
-WHOLE_SYSTEM = ("chroot", "ptrace", "process_vm_readv", "process_vm_writev", "kcmp", "name_to_handle_at")
-"""What a whole system expects beyond our list, harmless where the agent is out of reach: debuggers, package tools."""
+WHOLE_SYSTEM = (
+    "chroot", "ptrace", "process_vm_readv", "process_vm_writev", "kcmp", "name_to_handle_at", "prlimit64",
+    "sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler", "setpriority", "ioprio_set",
+    "inotify_init", "inotify_init1", "inotify_add_watch", "inotify_rm_watch",
+)  # fmt: skip
+"""What a whole system expects beyond our list, harmless where the agent is out of reach: debuggers, package tools,
+servers that watch their files.
+"""
 
 
 @cache

@@ -64,6 +64,9 @@ class Agent:
         woken, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        # Python's own handler would be a way to end it, where commands are of the same user: the first process of a
+        # box hears only what it has asked for.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         self._epoll.register(0, select.EPOLLIN)
         self._epoll.register(woken, select.EPOLLIN)
         while True:

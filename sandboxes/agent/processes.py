@@ -73,14 +73,18 @@ def group_of(command: int) -> int:
     return FIRST_GROUP + command % GROUPS
 
 
-def offer_to_oom_killer(pid: int | str = "self") -> None:
+OFFERED = 500
+OWN_SCORE = "/proc/self/oom_score_adj"
+
+
+def offer_to_oom_killer(score: int = OFFERED) -> None:
     """Where memory runs out a command is to die, and never the agent, whose own score is below that of its children."""
     try:
-        fd = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        fd = os.open(OWN_SCORE, os.O_WRONLY | os.O_CLOEXEC)
     except OSError:
         return
     try:
-        os.write(fd, b"500")
+        os.write(fd, b"%d" % score)
     except OSError:
         pass
     finally:

@@ -133,6 +133,7 @@ class Starter:
         self._uids = users.uids
         self._fork_exec = fork_exec
         self._groups = os.getgroups()
+        self._score = int(processes.read_text(processes.OWN_SCORE) or 0)
 
     def start(self, user: str, command: int, argv: list[str], cwd: str, env: dict[str, str]) -> Started:
         """What `fork` does with `program`, but a program that cannot be run is told on the fourth descriptor, for
@@ -147,12 +148,14 @@ class Starter:
             try:
                 ends = [pipes[0][0], -1, -1, pipes[1][1], -1, pipes[2][1], *pipes[3]]
                 groups = [processes.group_of(command)]
+                # Inherited, so that the program has it from its first instant.
+                processes.offer_to_oom_killer()
                 pid = self._fork_exec(arguments, _candidates(argv[0], env), variables, ends, uid, groups)
             except ValueError as error:
                 raise CannotRunError(126, f"cannot run {argv[0]}: {error}") from error
             finally:
                 os.chdir("/")
-        processes.offer_to_oom_killer(pid)
+                processes.offer_to_oom_killer(self._score)
         return pid, [pipes[0][1], *(pipe[0] for pipe in pipes[1:])]
 
 

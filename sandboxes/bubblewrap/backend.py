@@ -53,6 +53,10 @@ class ProcessLine:
         self._errors = bytearray()
         self._listening = asyncio.create_task(self._listen(), name=f"stderr of {process.pid}")
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     async def _listen(self) -> None:
         stream = self._process.stderr
         while stream is not None and (data := await stream.read(4096)):
@@ -104,6 +108,7 @@ class Place:
         self._root = root
         self._lines: dict[User, AgentConnection] = {}
         self._groups: list[cgroup.Cgroup] = []
+        self._processes: list[ProcessLine] = []
         self._starting = asyncio.Lock()
 
     async def connect(self, user: User) -> AgentConnection:
@@ -125,6 +130,7 @@ class Place:
         shown = await way.listen(uid) if way is not None else None
         process = await _spawn(invocation(user, self._spec.limits, self._root, group, uid, shown))
         line = ProcessLine(process)
+        self._processes.append(line)
 
         async def autopsy() -> SandboxError | None:
             if group is not None and group.killed() and await line.was_killed():
@@ -149,6 +155,9 @@ class Place:
                 ) from cause
             raise
         return connection
+
+    async def keepers(self) -> list[int]:
+        return [line.pid for line in self._processes]
 
     async def remove(self) -> None:
         for connection in self._lines.values():
@@ -231,7 +240,15 @@ class BubblewrapBackend:
             self._boxes.forget(box)
 
         milliseconds = (time.perf_counter() - started) * 1000
-        placing = Placing(name, self.name, self.isolation, spec.image, self.offers(spec.image), milliseconds)
+        placing = Placing(
+            name,
+            self.name,
+            self.isolation,
+            spec.image,
+            self.offers(spec.image),
+            milliseconds,
+            keepers=place.keepers,
+        )
         box = AgentSandbox(placing, place.connect, place.opened, remove, way)
         return box
 
@@ -253,7 +270,7 @@ async def _spawn(start: Invocation) -> asyncio.subprocess.Process:
 
 
 def _agent_config(spec: BoxSpec, user: User, *, limited: bool) -> dict[str, Any]:
-    rlimits = {"RLIMIT_CORE": 0}
+    rlimits = {"RLIMIT_CORE": 0, "RLIMIT_MSGQUEUE": 0, "RLIMIT_NOFILE": 1024}
     if not limited:
         rlimits |= {"RLIMIT_AS": spec.limits.memory_mb << 20, "RLIMIT_NPROC": spec.limits.pids}
     places = [WORKSPACE, TMP, "/dev/shm", *([GRADE] if user == "grader" else [])]  # noqa: S108 - paths in the box

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,14 @@ class Cgroup:
                     await asyncio.sleep(0.01)
                 else:
                     break
+
+
+def can_be_had() -> bool:
+    """Whether boxes have groups here: made for a moment, to see."""
+    group = create(f"agentlab-look-{uuid.uuid4().hex[:8]}", Limits())
+    for folder in group.folders if group is not None else ():
+        folder.rmdir()
+    return group is not None
 
 
 def create(name: str, limits: Limits) -> Cgroup | None:

@@ -68,7 +68,10 @@ def invocation(
     if seccomp.as_filter():
         descriptors.append(_in_memory(seccomp.as_filter()))
         argv += ["--seccomp", str(descriptors[-1])]
-    argv += ["--proc", "/proc", "--dev", "/dev"]
+    # The new namespaces own some of the kernel's settings: nothing of them is for a box to change.
+    argv += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"]
+    # Terminals are counted for the whole machine: one box could take them from all others.
+    argv += ["--dev", "/dev", "--perms", "0755", "--size", "4096", "--tmpfs", "/dev/pts", "--remount-ro", "/dev/pts"]
     argv += _tmpfs("/dev/shm", limits.shm_mb, "1777") + _tmpfs(TMP, limits.tmp_mb, "1777")  # noqa: S108
     argv += _tmpfs(WORKSPACE, limits.workspace_mb, "0755")
     argv += _tmpfs(GRADE, limits.grade_mb, "0700") if user == "grader" else _shut(GRADE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 import uuid
@@ -172,7 +173,16 @@ class DockerBackend:
             await self._remove(container)
             self._boxes.forget(box)
 
-        placing = Placing(name, self.name, self.isolation, spec.image, self.offers(spec.image), start_ms, workdir)
+        placing = Placing(
+            name,
+            self.name,
+            self.isolation,
+            spec.image,
+            self.offers(spec.image),
+            start_ms,
+            workdir,
+            partial(self._keepers, container),
+        )
         box: AgentSandbox
         if spec.profile == "hardened":
             box = AgentSandbox(placing, connect, lambda: [connection], remove, way)
@@ -182,6 +192,19 @@ class DockerBackend:
             box = WritableSandbox(view, placing, connect, lambda: [connection], remove, way)
             self._disk.add(container, spec.limits.storage_mb, box.quiesce, give_up)
         return box
+
+    async def _keepers(self, container: str) -> list[int]:
+        try:
+            found = await self._engine.call("GET", f"/containers/{container}/json")
+        except EngineError:
+            return []
+        pid = int(found["State"]["Pid"])
+        try:
+            # An engine in a machine of its own gives numbers that are others' here.
+            groups = await asyncio.to_thread(Path(f"/proc/{pid}/cgroup").read_text, "utf-8")
+        except OSError:
+            return []
+        return [pid] if container in groups else []
 
     async def _create_container(self, name: str, spec: BoxSpec, shown: Path | None, runtime: Runtime | None) -> str:
         """`shown`: a directory of this machine with the socket of the box's way out."""
@@ -304,6 +327,9 @@ def container_config(
             "Ulimits": [
                 {"Name": "core", "Soft": 0, "Hard": 0},
                 {"Name": "nofile", "Soft": 1024, "Hard": 1024},
+                # What the kernel counts for all boxes together, one box could take from the others: so no message
+                # queues and (below) no terminals.
+                {"Name": "msgqueue", "Soft": 0, "Hard": 0},
             ],
             "LogConfig": {"Type": "none"},
             "RestartPolicy": {"Name": "no"},
@@ -312,6 +338,9 @@ def container_config(
                 WORKSPACE: tmpfs(limits.workspace_mb, "0755", UIDS["task"]),
                 "/tmp": tmpfs(limits.tmp_mb, "1777", 0),  # noqa: S108 - a path in the box
                 GRADE: tmpfs(limits.grade_mb, "0700", UIDS["grader"]),
+                # By its size alone it would hold any number of empty files.
+                "/dev/shm": tmpfs(limits.shm_mb, "1777", 0),  # noqa: S108 - a path in the box
+                "/dev/pts": "ro,noexec,nosuid,nodev,size=4k,nr_inodes=1,mode=0755",
             },
         },
     }
