@@ -23,10 +23,12 @@ def explain(error: BaseException, endpoint: Endpoint) -> ModelError:
         return ModelError("connection", f"{shown}: no connection within {wait:g} s", retryable=True)
     if isinstance(cause, TimeoutError) or (cause is None and isinstance(error, TimeoutError)):
         return ModelError("timeout", f"{shown}: no answer within {endpoint.timeout_s:g} s", retryable=True)
+    if isinstance(cause, aiohttp.ClientConnectorSSLError) and "WRONG_VERSION_NUMBER" in str(cause):
+        return ModelError("connection", f"{shown}: no secure connection: the server does not speak TLS; try http://")
     if isinstance(cause, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
         return ModelError("connection", f"{shown}: no secure connection: {cause}")
     if isinstance(cause, aiohttp.ClientConnectorError):
-        return ModelError("connection", f"{shown}: cannot connect ({cause.os_error})", retryable=True)
+        return ModelError("connection", f"{shown}: cannot connect ({_reason(cause.os_error, shown)})", retryable=True)
     if cause is None and isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
         # Bytes of a status line that are no text, which the SDK's transport carries as surrogates.
         return ModelError("bad_response", f"{shown}: what came back is no HTTP: {_line(str(error))}")
@@ -40,6 +42,14 @@ def explain(error: BaseException, endpoint: Endpoint) -> ModelError:
     if "content-encoding" in reason:
         return ModelError("bad_response", f"{shown}: the answer cannot be unpacked: {reason}")
     return ModelError("connection", f"{shown}: the connection broke off ({reason})", retryable=True)
+
+
+def _reason(error: OSError, shown: str) -> str:
+    """Why a connection failed; a TLS handshake that a plain HTTP server cut off says nothing itself."""
+    if text := str(error):
+        return text
+    hint = ": if it does not speak TLS, try http://" if shown.startswith("https") else ""
+    return f"{type(error).__name__}{hint}"
 
 
 def _line(text: str, limit: int = 300) -> str:

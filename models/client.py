@@ -95,6 +95,11 @@ class EndpointModel:
         return self._where
 
     @property
+    def priced(self) -> bool:
+        """Whether it is known what its calls cost."""
+        return self._price is not None
+
+    @property
     def lacks_path(self) -> bool:
         """Whether the address is a bare host: then what is not found there is most likely under /v1."""
         return not urlsplit(self._shown).path

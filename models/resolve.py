@@ -86,7 +86,7 @@ async def open_model(spec: ModelSpec | str, options: ClientOptions = DEFAULT_OPT
     return _client(wanted, options, _price(wanted, options))
 
 
-async def probe(model: Model) -> None:
+async def probe(model: Model, *, unlisted: bool = False) -> None:
     """Ask once, without retries, whether the endpoint is there and serves the model; scripted models always are.
 
     Raises `ModelError`: `connection`, `timeout` or `bad_response` where nothing answers that speaks HTTP, `auth` where
@@ -105,10 +105,14 @@ async def probe(model: Model) -> None:
             raise
         return
     # A pattern in the list belongs to a gateway that serves more than it names.
-    if served and model.model not in served and not any("*" in name for name in served):
+    if not unlisted and served and model.model not in served and not any("*" in name for name in served):
         near = get_close_matches(model.model, served[:1000], 1)
         hint = f" (did you mean {near[0]}?)" if near else ""
-        raise ModelError("not_found", f"{model.where} is not served there{hint}: it has {_listed(served)}")
+        raise ModelError(
+            "not_found",
+            f"{model.where} is not served there{hint}: it has {_listed(served)}; "
+            "--set endpoint.unlisted=true asks for it all the same",
+        )
 
 
 def _parse_address(spec: str) -> ModelSpec:
@@ -206,6 +210,7 @@ def _price(wanted: ModelSpec, options: ClientOptions) -> Price | None:
     if price is None and options.cost is not None and options.cost.max_cost is not None:
         raise ModelError(
             "unsupported",
-            f"no price is known for {wanted.label}, so a cost ceiling cannot hold: add it to the price file",
+            f"no price is known for {wanted.label}, so a cost ceiling cannot hold: "
+            "name a file that has one, --set endpoint.prices=FILE",
         )
     return price

@@ -72,7 +72,9 @@ def _failure(sample: str, message: str) -> str:
     return f"sample {sample} has {message}" if message == NO_REFERENCE else f"{sample}: {message}"
 
 
-def check_task(name: str, task: Task, *, limit: int | None, sandbox: str | None) -> list[Finding]:
+def check_task(
+    name: str, task: Task, *, limit: int | None, sandbox: str | None, settings: tuple[str, ...] = ()
+) -> list[Finding]:
     """Run `reference` and `nop` over the task in a run that is thrown away. Raises what a run raises."""
     findings = []
     for model in ("reference", "nop"):
@@ -80,7 +82,7 @@ def check_task(name: str, task: Task, *, limit: int | None, sandbox: str | None)
             config = RunConfig(
                 tasks=(name,),
                 model=model,
-                harness=load_harness("tools"),
+                harness=load_harness("tools", settings),
                 limit=limit,
                 sandbox=sandbox or default_sandbox(),  # type: ignore[arg-type]  # click offers the right ones only
                 runs_dir=runs_dir,

@@ -51,7 +51,7 @@ def told_in_a_line(error: ValidationError) -> str:
     """The first thing that is wrong in a configuration: field and reason."""
     first, *others = error.errors(include_url=False, include_context=False)
     where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}" + (f" (and {len(others)} more)" if others else "")
+    return f"{where}: {first['msg'].replace('valid tuple', 'list')}" + (f" (and {len(others)} more)" if others else "")
 
 
 def default_sandbox() -> SandboxName:

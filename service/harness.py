@@ -14,24 +14,12 @@ from pydantic_core import PydanticSerializationError
 from agentlab.models.protocol import Sampling
 from agentlab.sandboxes.protocol import Limits
 from agentlab.scaffolds.episode import AgentLimits
+from agentlab.service.yaml_fields import ConfigError as ConfigError
+from agentlab.service.yaml_fields import Loader, find, line_of, parse
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
-
-
-class ConfigError(Exception):
-    """Configuration that cannot be used. The message is one line: file, line, field, and the nearest right name."""
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as a harness means it: `2024-01-01` is a revision, and stays the text that was typed."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
 
 
 class _Strict(BaseModel):
@@ -58,14 +46,14 @@ class SamplingConfig(_Strict):
     here.
     """
 
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=-1)
     max_tokens: int | None = Field(default=None, gt=0)
     stop: tuple[str, ...] | None = None
     seed: int | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     tool_choice: Literal["auto", "none", "required"] | None = None
     parallel_tool_calls: bool | None = None
     extra: dict[str, Any] = {}
@@ -143,6 +131,8 @@ class EndpointConfig(_Strict):
     """Price file; None: costs are not known."""
     api_key_env: str | None = None
     client: Literal["direct", "openai"] | None = None
+    unlisted: bool = False
+    """The model is asked for also where the endpoint does not list it: some gateways list a part of what they serve."""
 
 
 class ModelConfig(_Strict):
@@ -184,12 +174,52 @@ def load_harness(name: str, settings: tuple[str, ...] = ()) -> Harness:
     Raises ConfigError naming file, line and field.
     """
     where, text = _read(name)
-    fields = _parse(text, where)
+    fields = parse(text, where)
     preset = {} if _is_file(name) else dict(fields.get("sampling") or {})
+    if _is_file(name):
+        _find_beside(Path(name).parent, fields)
+    said = "contract" in fields and _is_file(name)
     for setting in settings:
         _apply(fields, setting)
+        said = said or setting.partition("=")[0].strip() == "contract"
     fields["explicit"] = _explicit(fields.get("sampling"), preset, settings)
-    return _validated(fields, where, text, settings)
+    return _under_contract(_validated(fields, where, text, settings), said)
+
+
+def _find_beside(folder: Path, fields: dict[str, Any]) -> None:
+    """Files that a harness file names lie where they lie for it, wherever the command is typed."""
+    endpoint = fields.get("endpoint")
+    if isinstance(endpoint, dict):
+        for name in ("prices", "cache"):
+            if isinstance(endpoint.get(name), str):
+                endpoint[name] = str(folder / endpoint[name])
+    if isinstance(fields.get("tools"), list):
+        fields["tools"] = [
+            str(folder / tool) if isinstance(tool, str) and "::" in tool else tool for tool in fields["tools"]
+        ]
+
+
+def _under_contract(harness: Harness, said: bool) -> Harness:
+    """The harness, which bears the name of a tools contract only where it keeps it. A preset that was changed loses
+    the name. Raises ConfigError where the user `said` the name.
+    """
+    if not harness.contract:
+        return harness
+    preset = next((fields for fields in map(_preset, preset_names()) if fields.get("contract") == harness.contract), {})
+    if not preset:
+        known = ", ".join(str(fields["contract"]) for fields in map(_preset, preset_names()) if "contract" in fields)
+        raise ConfigError(f"contract: there is no contract {harness.contract!r}; there is {known}")
+    if (harness.scaffold, harness.tools) == (preset["scaffold"], tuple(preset["tools"])):
+        return harness
+    if said:
+        tools = ", ".join(preset["tools"])
+        raise ConfigError(f"contract: the tools of {harness.contract} are {tools}, not those of this harness")
+    return harness.model_copy(update={"contract": ""})
+
+
+def _preset(name: str) -> dict[str, Any]:
+    where, text = _read(name)
+    return parse(text, where)
 
 
 def with_settings(harness: Harness, settings: tuple[str, ...]) -> Harness:
@@ -254,32 +284,6 @@ def _read(name: str) -> tuple[str, str]:
     return f"harness {name}", resource.read_text(encoding="utf-8")
 
 
-def _parse(text: str, where: str) -> dict[str, Any]:
-    try:
-        fields = yaml.load(text, _Loader)  # noqa: S506  a safe loader
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{where}:{line}: this is not YAML: {error.problem}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # the last two: endless digits, endless brackets
-        raise ConfigError(f"{where}:1: this is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(fields, dict):
-        raise ConfigError(f"{where}:1: a harness is a mapping of fields, this is {type(fields).__name__}")
-    _refuse_repeated_keys(yaml.compose(text), where)
-    return fields
-
-
-def _refuse_repeated_keys(node: yaml.Node | None, where: str) -> None:
-    """YAML lets the last of two equal keys hold in silence; here the second one is an error."""
-    if not isinstance(node, yaml.MappingNode):
-        return
-    seen: set[str] = set()
-    for key, value in node.value:
-        if key.value in seen:
-            raise ConfigError(f"{where}:{key.start_mark.line + 1}: {key.value} is given twice")
-        seen.add(key.value)
-        _refuse_repeated_keys(value, where)
-
-
 def _apply(fields: dict[str, Any], setting: str) -> None:
     key, equals, value = setting.partition("=")
     if not equals or not key.strip():
@@ -299,7 +303,7 @@ def _value(text: str, *, wants_text: bool) -> Any:
     that `wants_text` gets what was typed, whatever YAML takes it for.
     """
     try:
-        value = yaml.load(text, _Loader)  # noqa: S506  a safe loader
+        value = yaml.load(text, Loader)  # noqa: S506  a safe loader
     except (yaml.YAMLError, ValueError, RecursionError):
         return text
     if wants_text:
@@ -316,13 +320,16 @@ def _explain(error: ValidationError, where: str, text: str, settings: tuple[str,
     if any(field == key or field.startswith(f"{key}.") for key in keys):
         place = f"--set {field}"
     else:
-        place = f"{where}:{_line_of(text, path)}: {field}"
+        place = f"{where}:{line_of(text, path)}: {field}"
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(path[-1], _fields_at(path[:-1]), 1)
+        inside = [f"{group}.{path[-1]}" for group in _fields_at([]) if path[-1] in _fields_at([group])]
+        near = inside[:1] if len(path) == 1 else []
+        near = near or difflib.get_close_matches(path[-1], _fields_at(path[:-1]), 1)
         return f"{place}: there is no such field" + (f"; did you mean {near[0]}?" if near else "")
     if first["type"] == "missing":
         return f"{place}: this field is required"
-    return f"{place}: {first['msg'][0].lower()}{first['msg'][1:]}, got {_shown(first['input'])}{_advice(first, text)}"
+    said = first["msg"].replace("valid tuple", "list")  # what it is to Python is of no interest to who types it
+    return f"{place}: {said[0].lower()}{said[1:]}, got {_shown(first['input'])}{_advice(first, text)}"
 
 
 def _shown(value: Any) -> str:
@@ -334,7 +341,7 @@ def _advice(error: ErrorDetails, text: str) -> str:
     """What to type instead, where that is plain."""
     path = [str(part) for part in error["loc"]]
     if error["type"] == "string_type" and isinstance(error["input"], bool | int | float):
-        _, node = _find(text, path)
+        _, node = find(text, path)
         return f'; a text needs quotes: {path[-1]}: "{node.value}"' if isinstance(node, yaml.ScalarNode) else ""
     if error["type"] == "tuple_type" and isinstance(error["input"], str | int | float):
         return f"; a list has brackets: [{str(error['input'])[:99]}]"
@@ -359,26 +366,3 @@ def _annotation(path: list[str]) -> Any:
             return None
         model = field.annotation
     return model
-
-
-def _line_of(text: str, path: list[str]) -> int:
-    """The line on which the field at `path` stands, 1 where it cannot be found."""
-    return _find(text, path)[0]
-
-
-def _find(text: str, path: list[str]) -> tuple[int, yaml.Node | None]:
-    """The line of the field at `path`, or of the last one above it that there is, and the node of its value."""
-    try:
-        node = yaml.compose(text)
-    except yaml.YAMLError:
-        return 1, None
-    line = 1
-    for part in path:
-        match = None
-        if isinstance(node, yaml.MappingNode):
-            match = next(((key, value) for key, value in node.value if key.value == part), None)
-        if match is None:
-            return line, None
-        line = match[0].start_mark.line + 1
-        node = match[1]
-    return line, node

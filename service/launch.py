@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agentlab import __version__
 from agentlab.models.presence import Departures
@@ -24,8 +25,9 @@ from agentlab.sandboxes.protocol import Backend, ImageBuild, SandboxError, Say
 from agentlab.scaffolds.episode import AgentLimits
 from agentlab.service.board import Board
 from agentlab.service.boxes import room_for
-from agentlab.service.config import effective_sampling
+from agentlab.service.config import RunConfig, effective_sampling
 from agentlab.service.environment import describe_environment
+from agentlab.service.harness import ConfigError
 from agentlab.service.judge import MakeJudge, open_judge
 from agentlab.service.models import ModelSource, SharedModel, client_options, first_target, scripted
 from agentlab.service.planner import EXTERNAL, Refusal, Route
@@ -39,6 +41,9 @@ from agentlab.traces.errors import StoreError, StoringStopped
 from agentlab.traces.events import ErrorRaised
 from agentlab.traces.reader import RunReader
 from agentlab.traces.store import RunStore
+
+if TYPE_CHECKING:
+    from agentlab.models.client import EndpointModel
 
 SCHEMA = 1
 WORKERS_A_CONNECTION = 3
@@ -170,10 +175,22 @@ async def open_models(plan: Plan, meter: CostMeter, departures: Departures) -> A
         return
     model = await open_model(spec, client_options(config, meter, departures))
     try:
-        await probe(model)
+        await probe(model, unlisted=config.harness.endpoint.unlisted)
+        _refuse_unpriced(config, model)
         yield SharedModel(model, spec.provider, model.model)
     finally:
         await model.close()
+
+
+def _refuse_unpriced(config: RunConfig, model: EndpointModel) -> None:
+    """Raises ConfigError for a limit or a price file that has no effect."""
+    prices = config.harness.endpoint.prices
+    if model.priced:
+        return
+    if prices:
+        raise ConfigError(f"the price file {prices} has no price for {model.name}, also called {model.model}")
+    if config.harness.limits.cost_usd is not None:
+        raise ConfigError("limits.cost_usd holds only where prices are known: --set endpoint.prices=FILE")
 
 
 def _targets(plan: Plan, task: Task) -> Iterable[str]:
@@ -249,6 +266,7 @@ def open_store(plan: Plan, models: ModelSource, images: dict[str, str], resume: 
         "created_at": _now(),
         "agentlab": __version__,
         "status": "running",
+        "started_in": str(Path.cwd()),
         "name": plan.config.name,
         "tags": list(plan.config.tags),
         "model": models.name,

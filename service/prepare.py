@@ -193,7 +193,22 @@ def prepare(config: RunConfig, offers: Callable[[str], frozenset[Any]]) -> Plan:
     )
     planner = Planner(config.harness, config.sandbox, offers, host_tools, terms_of(config))
     rows = tuple(row for found in surveys for row in _rows(found, planner))
+    _refuse_what_nothing_can_do(config, surveys, rows)
     return Plan(config, tuple(surveys), resolution.suites, tuple(problems), planner, tools, rows)
+
+
+def _refuse_what_nothing_can_do(config: RunConfig, surveys: Sequence[Survey], rows: Sequence[PlanRow]) -> None:
+    """Raises ConfigError for mistakes of the harness, which each trial would meet."""
+    reasons = {row.route.reason for row in rows if isinstance(row.route, Refusal)}
+    try:
+        config.harness.box.limits().check()
+    except ValueError as error:
+        if str(error) in reasons:
+            raise ConfigError(f"box: {error}") from None
+    judged = [found.task.name for found in surveys if any(scorer.needs_judge for scorer in found.task.scorers)]
+    if judged and not config.harness.judge:
+        told = "is graded by a judge model: name one, --set judge=http://HOST:PORT/v1#NAME"
+        raise ConfigError(f"{judged[0]} {told}")
 
 
 def _rows(found: Survey, planner: Planner) -> list[PlanRow]:
@@ -217,7 +232,11 @@ def terms_of(config: RunConfig) -> Terms:
 def find_tools(harness: Harness) -> dict[str, Tool]:
     """The harness's tools by name: those of the contract, registered ones, and `FILE.py::NAME`. Raises ConfigError."""
     if harness.scaffold == "direct":
+        if harness.tools:
+            raise ConfigError("the direct scaffold offers no tools: --set scaffold=tools, or leave tools out")
         return {}
+    if not harness.tools:
+        raise ConfigError(f"the {harness.scaffold} scaffold needs tools, for example tools: [bash, submit]")
     found: dict[str, Tool] = {}
     for name in harness.tools:
         tool = _find_tool(name)

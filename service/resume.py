@@ -50,7 +50,22 @@ def stored_config(document: dict[str, Any], overrides: dict[str, Any]) -> RunCon
     except ValidationError as error:
         raise ConfigError(told_in_a_line(error)) from None
     _refuse_redacted(resumed)
-    return resumed
+    return _found_again(resumed, Path(str(document.get("started_in") or ".")))
+
+
+def _found_again(config: RunConfig, started_in: Path) -> RunConfig:
+    """The configuration with files that lie where the run was started, and not here, named by their whole path."""
+
+    def place(name: str) -> str:
+        path, separator, member = name.partition("::")
+        there = started_in / path
+        return f"{there}{separator}{member}" if not Path(path).exists() and there.exists() else name
+
+    harness, endpoint = config.harness, config.harness.endpoint
+    files = {key: place(name) for key in ("prices", "cache") if (name := getattr(endpoint, key))}
+    changed = {"tools": tuple(map(place, harness.tools)), "endpoint": endpoint.model_copy(update=files)}
+    tasks = tuple(map(place, config.tasks))
+    return config.model_copy(update={"tasks": tasks, "harness": harness.model_copy(update=changed)})
 
 
 def stored_harness(document: dict[str, Any]) -> Harness:

@@ -213,15 +213,18 @@ def _describe(task: Task, definition: TaskDefinition | None) -> dict[str, Any]:
 @click.argument("name")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Check a seeded sample of N samples.")
 @click.option("--sandbox", type=click.Choice(["docker", "bubblewrap", "modal"]), help="Where code runs.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A field of the tools harness, such as judge."
+)
 @json_option
-def check(name: str, limit: int | None, sandbox: str | None, as_json: bool) -> None:
+def check(name: str, limit: int | None, sandbox: str | None, settings: tuple[str, ...], as_json: bool) -> None:
     """Check a task: its reference must score 1 on every sample, and doing nothing must not score."""
     from agentlab.service.check import check_task
     from agentlab.tasks.registry import resolve
 
     with boundary():
         task = _one(name, resolve([name]))
-        findings = check_task(name, task, limit=limit, sandbox=sandbox)
+        findings = check_task(name, task, limit=limit, sandbox=sandbox, settings=settings)
     if as_json:
         print(json.dumps([finding.as_dict() for finding in findings], indent=2))
     else:

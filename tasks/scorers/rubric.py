@@ -54,7 +54,7 @@ def rubric(
         if empty is not None:
             return empty
         if context.judge is None:
-            raise VerifierError("this task is graded by a judge model: name one in the harness (models.judge)")
+            raise VerifierError("this task is graded by a judge model: name one in the harness (judge)")
         messages = judge_messages(
             sample, submission, tuple(weights), show_question=show_question, show_target=show_target
         )

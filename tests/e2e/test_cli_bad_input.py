@@ -123,6 +123,56 @@ async def test_what_is_no_endpoint_at_all_is_found_out_at_the_start(cli: Cli) ->
     assert cli.runs == []
 
 
+async def test_mistakes_that_each_trial_would_meet_are_told_before_the_first(cli: Cli, endpoint: Endpoint) -> None:
+    """Each of these was found once for every trial, the judge after all answers were paid for."""
+    judged = quiz(2).replace("number()]", "rubric(['It is a sum.'])]").replace("import number", "import rubric")
+    cli.write("judged.py", judged)
+    cli.write("quiz.py", quiz(2))
+    cli.write("boxed.py", quiz(2).replace("prompt=", "requires=('shell',), prompt="))
+    model = ("--model", endpoint.spec())
+    (await cli("run", "judged.py", *model)).refused(2, "is graded by a judge model", "--set judge=")
+    (await cli("tasks", "check", "judged.py")).refused(2, "is graded by a judge model", "--set judge=")
+    assert (await cli("tasks", "check", "quiz.py", "--set", "name=mine")).code == 0
+    (await cli("run", "quiz.py", *model, "--set", "limits.cost_usd=1")).refused(2, "--set endpoint.prices=FILE")
+    (await cli("run", "quiz.py", *model, "--max-cost", "1")).refused(2, "--set endpoint.prices=FILE")
+    prices = ("--set", f"endpoint.prices={cli.write('p.yaml', 'other: {input: 1, output: 1}')}")
+    (await cli("run", "quiz.py", *model, *prices)).refused(2, "p.yaml has no price for tiny")
+    small = ("--harness", "tools", "--set", "box.memory_mb=64")
+    (await cli("run", "boxed.py", *model, *small)).refused(2, "box: memory_mb=64 is too small")
+    assert cli.runs == [] and endpoint.arrived == []
+
+
+async def test_a_model_that_is_not_listed_is_asked_for_where_that_is_said(cli: Cli, endpoint: Endpoint) -> None:
+    cli.write("quiz.py", quiz(2))
+    run = ("run", "quiz.py", "--model", endpoint.spec("hidden"))
+    (await cli(*run)).refused(2, "--set endpoint.unlisted=true")
+    assert (await cli(*run, "--set", "endpoint.unlisted=true")).code == 0
+
+
+async def test_https_to_a_server_that_speaks_http_says_so(cli: Cli, endpoint: Endpoint) -> None:
+    cli.write("quiz.py", quiz(2))
+    said = (await cli("run", "quiz.py", "--model", endpoint.spec().replace("http:", "https:"))).refused(
+        3, "does not speak TLS"
+    )
+    assert "ssl:default" not in said and "try http://" in said
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        said = (await cli("run", "quiz.py", "--model", f"https://127.0.0.1:{port}/v1#tiny")).refused(3, "try http://")
+    assert "()" not in said
+
+
+async def test_a_run_is_resumed_from_another_directory(cli: Cli, endpoint: Endpoint) -> None:
+    """Its task file was looked for there."""
+    await interrupted_run(cli, endpoint)
+    elsewhere = Cli(cli.home / "elsewhere")
+    elsewhere.home.mkdir()
+    assert (await elsewhere("run", "--resume", str(cli.run_dir))).code == 0
+
+
 async def test_an_unknown_tool_is_refused(cli: Cli) -> None:
     ended = await cli(*RUN, "quickstart", "--harness", "tools", "--set", "tools=[bash, basch]")
     ended.refused(2, "unknown tool 'basch'")

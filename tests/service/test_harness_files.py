@@ -77,9 +77,17 @@ def test_any_field_can_be_set(setting: str, path: str, value: Any) -> None:
         (("turns",), "--set turns: write KEY=VALUE"),
         (("=1",), "--set =1: write KEY=VALUE"),
         (("scaffold=tols",), "--set scaffold: input should be 'direct' or 'tools', got 'tols'"),
-        (("tools=bash",), "--set tools: input should be a valid tuple, got 'bash'; a list has brackets: [bash]"),
+        (("tools=bash",), "--set tools: input should be a list, got 'bash'; a list has brackets: [bash]"),
         (("sampling.seed=" + "9" * 5000,), "--set sampling.seed: "),
-        (("tools=" + "[" * 3000,), "--set tools: input should be a valid tuple"),
+        (("tools=" + "[" * 3000,), "--set tools: input should be a list"),
+        (("temperature=0.7",), "temperature: there is no such field; did you mean sampling.temperature?"),
+        (
+            ("sampling.temperature=-1",),
+            "--set sampling.temperature: input should be greater than or equal to 0, got -1",
+        ),
+        (("sampling.temperature=99",), "--set sampling.temperature: input should be less than or equal to 2, got 99"),
+        (("contract=tools/9",), "there is no contract 'tools/9'; there is tools/1"),
+        (("tools=[bash]", "contract=tools/1"), "the tools of tools/1 are bash, python, read, edit, submit"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_one_line(settings: tuple[str, ...], told: str) -> None:
@@ -103,8 +111,8 @@ def test_a_setting_that_cannot_be_used_is_one_line(settings: tuple[str, ...], to
         ("scaffold: tools\n", ":1: name: this field is required"),
         ("name: x\nlimits: [\n", ": this is not YAML"),
         ("name: a\x00b\n", ":1: this is not YAML"),
-        ("- name\n", ":1: a harness is a mapping of fields, this is list"),
-        ("", ":1: a harness is a mapping of fields, this is NoneType"),
+        ("- name\n", ":1: a harness is a mapping of fields, this is a list"),
+        ("", ":1: a harness is a mapping of fields, this is empty"),
     ],
 )
 def test_a_file_that_cannot_be_used_names_its_line(tmp_path: Path, text: str, told: str) -> None:
@@ -185,7 +193,28 @@ def test_tools_come_from_the_contract_and_from_files(tmp_path: Path) -> None:
     path.write_text(TOOL_FILE)
     harness = Harness(name="x", scaffold="tools", tools=("bash", f"{path}::lookup"))
     assert list(find_tools(harness)) == ["bash", "lookup"]
-    assert find_tools(harness.model_copy(update={"scaffold": "direct"})) == {}
+    with pytest.raises(ConfigError, match="the direct scaffold offers no tools"):
+        find_tools(harness.model_copy(update={"scaffold": "direct"}))
+    with pytest.raises(ConfigError, match="the tools scaffold needs tools"):
+        find_tools(harness.model_copy(update={"tools": ()}))
+
+
+def test_a_preset_with_other_tools_does_not_bear_the_name_of_the_contract() -> None:
+    assert load_harness("tools", ("limits.turns=3",)).contract == "tools/1"
+    assert load_harness("tools", ("tools=[bash, submit]",)).contract == ""
+
+
+def test_files_that_a_harness_file_names_lie_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "h").mkdir()
+    (tmp_path / "h" / "own.py").write_text(TOOL_FILE)
+    (tmp_path / "h" / "own.yaml").write_text(
+        "name: own\nscaffold: tools\ntools: [bash, own.py::lookup]\nendpoint: {prices: p.yaml, cache: /a/c.sqlite}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    harness = load_harness("h/own.yaml")
+    assert (harness.endpoint.prices, harness.endpoint.cache) == ("h/p.yaml", "/a/c.sqlite")
+    assert list(find_tools(harness)) == ["bash", "lookup"]
+    assert load_harness("h/own.yaml", ("endpoint.prices=q.yaml",)).endpoint.prices == "q.yaml"
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_what_changes_nothing_in_what_is_measured(setting: str) -> None:
     "setting",
     [
         "system=Another prompt.",
-        "contract=tools/2",
+        "tools=[bash, submit]",
         "limits.turns=10",
         "limits.time_s=60",
         "limits.tokens=1000",

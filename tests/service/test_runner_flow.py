@@ -143,10 +143,10 @@ async def test_a_judge_that_fails_is_a_verifier_error(run: Any, endpoint: Endpoi
     assert len(ran.events("s0", ModelCall)) == 1, "the answer is kept"
 
 
-async def test_no_judge_is_a_verifier_error_that_says_so(run: Any, endpoint: Endpoint) -> None:
-    ran = await run("judged", model=endpoint.spec())
-    assert ran.rows["s0"].outcome == "verifier"
-    assert "judge" in ran.rows["s0"].error_message
+async def test_no_judge_is_told_before_a_call_is_paid_for(run: Any, endpoint: Endpoint) -> None:
+    with pytest.raises(ConfigError, match="judged is graded by a judge model: name one, --set judge="):
+        await run("judged", model=endpoint.spec())
+    assert endpoint.bodies == []
 
 
 async def test_money_that_runs_out_at_the_judge_cancels(run: Any, endpoint: Endpoint, prices: Path) -> None:
