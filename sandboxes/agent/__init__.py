@@ -13,7 +13,7 @@ from importlib import resources
 from importlib.util import MAGIC_NUMBER
 
 LOADER = """\
-import marshal, os, sys
+import contextlib, errno, gc, json, marshal, os, re, select, signal, stat, struct, sys, time, typing
 from _frozen_importlib_external import MAGIC_NUMBER
 def take(n):
     data = b""
@@ -40,6 +40,9 @@ module.main()
 """
 
 PYTHON_FLAGS = ("-I", "-S", "-B", "-c", LOADER)
+"""The loader imports what the agent will need while it waits for it: an engine takes its time to tell of a start."""
+ROOT_FLAGS = (*PYTHON_FLAGS[:-1], "import ctypes, resource, tarfile\n" + LOADER)
+"""The same for a box whose users may be root."""
 MODULES = ("wire", "processes", "files", "tars", "cleaning", "spawning", "commands", "guest")
 
 

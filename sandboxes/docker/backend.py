@@ -288,13 +288,14 @@ def container_config(
     without a size. `shown`: the directory with the socket of its way out, which it may connect to and not change.
     """
     limits = spec.limits
+    flags = agent.ROOT_FLAGS if spec.profile == "writable" else agent.PYTHON_FLAGS
 
     def tmpfs(megabytes: int, mode: str, uid: int) -> str:
         return f"rw,exec,nosuid,nodev,size={megabytes}m,nr_inodes={limits.inodes},mode={mode},uid={uid},gid={uid}"
 
     config = {
         "Image": spec.image,
-        "Entrypoint": runtime.entrypoint if runtime is not None else ["python3", *agent.PYTHON_FLAGS],
+        "Entrypoint": runtime.entrypoint(flags) if runtime is not None else ["python3", *flags],
         "Cmd": [],
         "User": "0:0",
         "WorkingDir": "/",

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from agentlab.sandboxes import images, ownership
-from agentlab.sandboxes.agent import PYTHON_FLAGS
 from agentlab.sandboxes.docker import build
 from agentlab.sandboxes.docker.engine import Engine, EngineError
 from agentlab.sandboxes.protocol import SandboxError, Say
@@ -52,10 +52,10 @@ class Runtime:
 
     volume: str
 
-    @property
-    def entrypoint(self) -> list[str]:
+    def entrypoint(self, flags: Sequence[str]) -> list[str]:
+        """The first words of a box, with the flags of the agent's Python."""
         loader = [f"{PLACE}/lib/loader", "--library-path", f"{PLACE}/lib"]
-        return [*loader, f"{PLACE}/bin/python3", *PYTHON_FLAGS]
+        return [*loader, f"{PLACE}/bin/python3", *flags]
 
     @property
     def mount(self) -> dict[str, Any]:

@@ -29,14 +29,15 @@ class Kept:
     destination: str = ""
 
 
-async def collect(task: HarborTask, step: Step | None, work: Work) -> list[Kept]:
-    """What is there of the artifacts that the task names, and all of /logs/artifacts.
+async def collect(task: HarborTask, step: Step | None, work: Work, *, published: bool = True) -> list[Kept]:
+    """What is there of the artifacts that the task names, and of /logs/artifacts unless nothing was `published` there.
 
     What is a link, a device, or too much is left out and noted: an agent must not be able to stop its own verdict.
     """
     found = []
     left = MAX_BYTES
-    for entry in (Artifact(source=places.ARTIFACTS), *task.artifacts(step)):
+    usual = (Artifact(source=places.ARTIFACTS),) if published else ()
+    for entry in (*usual, *task.artifacts(step)):
         source = posixpath.normpath(posixpath.join(work.sandbox.workdir, entry.source))
         try:
             kept = await _take(work.sandbox, source, entry, left)

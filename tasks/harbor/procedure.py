@@ -102,9 +102,8 @@ class HarborProcedure:
         archive = as_tar(task.solution(step), scripts=True)
         await work.sandbox.restore(archive, places.SOLUTION, user="grader", instead=[places.SOLUTION])
         env = {"DEBIAN_FRONTEND": "noninteractive", **expand(task.config.solution.env, work.terms.variables)}
-        log = f"{places.AGENT_LOGS}/oracle.txt"
-        command = f"{places.SOLUTION}/solve.sh > {log} 2>&1; code=$?; tail -c {SHOWN} {log}; exit $code"
-        await _run(work, ["sh", "-c", command], timeout=task.agent_seconds(step) or ORACLE_S, env=env)
+        argv = ["sh", "-c", f"exec {places.SOLUTION}/solve.sh"]
+        await _run(work, argv, timeout=task.agent_seconds(step) or ORACLE_S, env=env)
 
     def goes_on(self, sample: Sample, step: Step, score: Score) -> bool:
         config = self.task(sample).step(step.name)

@@ -67,6 +67,11 @@ class HarborTask:
         own = self.root / "steps" / step.name if step else self.root
         return [folder / "tests" for folder in dict.fromkeys((self.root, own)) if has_folder(folder, "tests")]
 
+    def names_its_shell(self, step: Step | None) -> bool:
+        """Whether the test script begins by saying what runs it; one that an image brings along is taken to."""
+        folders = [folder for folder in self._test_folders(step) if has_file(folder, "test.sh")]
+        return not folders or read_text(folders[-1] / "test.sh").startswith("#!")
+
     def solution(self, step: Step | None) -> Path:
         """The folder of the reference solution. Raises TaskError."""
         folder = (self.root / "steps" / step.name if step else self.root) / "solution"

@@ -77,8 +77,12 @@ async def _in_the_agents_box(task: HarborTask, work: Work) -> Verdict:
         labels.append(("agent_processes", "left_running"))
     else:
         await box.quiesce()
-    artifacts.keep(await artifacts.collect(task, task.step(work.step.name), work), work)
-    findings = await tampering.undo(box) if work.terms.restore_tools else tampering.Findings()
+    touched = await box.touched((*tampering.PLACES, places.ARTIFACTS))
+    published = any(path.startswith(f"{places.ARTIFACTS}/") for path in touched)
+    artifacts.keep(await artifacts.collect(task, task.step(work.step.name), work, published=published), work)
+    findings = tampering.Findings()
+    if work.terms.restore_tools and not all(path.startswith(places.ARTIFACTS) for path in touched):
+        findings = await tampering.undo(box)
     labels += findings.labels
     await _lay_tests(box, task.tests(work.step.name))
     if work.terms.leave_running:
@@ -116,10 +120,11 @@ async def _run_tests(task: HarborTask, work: Work, box: Sandbox) -> tuple[dict[s
     step = task.step(work.step.name)
     env = expand({**task.config.verifier.env, **(step.verifier.env if step else {})}, work.terms.variables)
     started = time.time()
-    # As Harbor does: a shell of the box, so that a script without a first line works too.
-    command = f"({places.TESTS}/test.sh) > {places.VERIFIER_LOGS}/{LOG} 2>&1"
-    argv = ("sh", "-c", 'if command -v bash >/dev/null; then exec bash -c "$1"; fi; exec sh -c "$1"', "sh", command)
-    result = await box.exec(argv, env=env, user="grader", timeout=task.verifier_seconds(step))
+    # A script without a first line is Bash's, as with Harbor.
+    script = f"{places.TESTS}/test.sh"
+    runs = script if task.names_its_shell(step) else f"bash {script}"
+    command = f"exec {runs} > {places.VERIFIER_LOGS}/{LOG} 2>&1"
+    result = await box.exec(["sh", "-c", command], env=env, user="grader", timeout=task.verifier_seconds(step))
     # What it left running must not touch the verdict that is read now.
     await box.quiesce()
     written = await _read_logs(box)

@@ -470,3 +470,10 @@ async def test_an_image_is_built_without_a_network_unless_the_run_allows_one(har
         task = harbor_task(tmp_path / name, toml=toml, test=test, files=files)
         values.append(await value_of(harbor, task, **fields))
     assert values == [1.0, 0.0]
+
+
+async def test_a_test_script_without_a_first_line_is_bashs(harbor: Any, tmp_path: Path) -> None:
+    task = harbor_task(
+        tmp_path / "plain", test=None, files={"tests/test.sh": "[[ -f /app/answer.txt ]] && " + VERIFY.strip()}
+    )
+    assert await value_of(harbor, task) == 1.0
