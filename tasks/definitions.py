@@ -112,7 +112,8 @@ class TaskDefinition:
         parameter = inspect.signature(self.function).parameters.get(key)
         if parameter is None:
             raise TaskError(
-                f"{self.name} has no parameter {key!r}{_names(' It has', self.parameters)}", where=self.origin
+                f"{self.name} has no parameter {key!r}{_names('; it has', self.parameters).rstrip('.')}",
+                where=self.origin,
             )
         if isinstance(parameter.default, str):
             return text

@@ -92,8 +92,9 @@ class Catalog:
     def nearest(self, name: str) -> str:
         """The known name most like `name`, or an empty text."""
         head = name.partition(":")[0]
-        found = difflib.get_close_matches(head, self.entries, n=1, cutoff=0.5)
-        return found[0] if found else ""
+        lowered = {entry.lower(): entry for entry in self.entries}
+        found = difflib.get_close_matches(head.lower(), lowered, n=1, cutoff=0.5)
+        return lowered[found[0]] if found else ""
 
 
 def discover(*, plugins: bool = True) -> Catalog:
@@ -328,11 +329,13 @@ class _Resolver:
     def _unknown(self, shown: str, name: str, scopes: list[Catalog], context: str = "") -> None:
         near = next((near for scope in scopes if (near := scope.nearest(name))), "")
         hint = f"; did you mean {near!r}?" if near else "; `agentlab tasks list` shows all"
+        if "," in name:
+            hint = "; several tasks are separated by spaces"
         if "::" in shown:
             # `tasks list` knows nothing of a file, so what the file holds is told here.
             held = ", ".join(entry for scope in scopes for entry in scope.entries) or "no task"
-            hint = f"; did you mean {near!r}?" if near else ""
-            hint += f"; {shown.partition('::')[0]} holds {held}"
+            hint = f"; {shown.partition('::')[0]} holds {held}"
+            hint += f"; did you mean {near!r}?" if near else ""
         broken = next((p for scope in scopes for p in scope.problems if p.name == name), None)
         if broken is not None:
             self._problem(shown, broken.kind, broken.message, broken.where)
