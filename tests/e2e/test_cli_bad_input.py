@@ -162,6 +162,7 @@ async def test_https_to_a_server_that_speaks_http_says_so(cli: Cli, endpoint: En
     assert "ssl:default" not in said and "try http://" in said
 
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)  # the beginning of a handshake
         writer.transport.abort()
 
     async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
