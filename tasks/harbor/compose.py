@@ -76,6 +76,8 @@ def _parse(path: Path) -> dict[str, Any]:
                 "aliases (*name) are not read: a few lines of them can stand for gigabytes", where=str(path)
             )
         document = yaml.safe_load(text)
+    except RecursionError:
+        raise TaskError("it is nested too deeply", where=str(path)) from None
     except yaml.YAMLError as error:
         raise TaskError(f"this is not YAML: {' '.join(str(error).split())}", where=str(path)) from None
     if not isinstance(document, dict):

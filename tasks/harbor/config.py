@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from agentlab.tasks.harbor.directory import read_text
 from agentlab.tasks.types import TaskError
 
 VERSIONS = ("1.0", "1.1", "1.2", "1.3", "1.4")
@@ -210,15 +211,14 @@ def _artifacts(value: Any) -> Any:
 
 def load_config(path: Path) -> Config:
     """The configuration in `path`. Raises TaskError naming file, line and field."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TaskError(f"cannot be read: {error}", where=str(path)) from None
+    text = read_text(path)
     try:
         return Config.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"at line (\d+)", str(error))
         raise TaskError(f"this is not TOML: {error}", where=f"{path}:{line[1] if line else 1}") from None
+    except RecursionError:
+        raise TaskError("its tables are nested too deeply", where=str(path)) from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         keys = [str(key) for key in first["loc"]]

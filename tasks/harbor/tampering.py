@@ -52,7 +52,7 @@ HOOKS = tuple(
     for pattern in (
         r"/etc/ld\.so\.preload",
         rf"{_LIB}/python[0-9.]+/(?:(?:site|dist)-packages/)?(?:sitecustomize|usercustomize)(?:\.py|/__init__\.py)",
-        r".*/lib/python[0-9.]+/site-packages/(?:sitecustomize|usercustomize)(?:\.py|/__init__\.py)",
+        r"/(?:root|home/[^/]+)/\.local/lib/python[0-9.]+/site-packages/(?:site|user)customize(?:\.py|/__init__\.py)",
         rf"/(?:{'|'.join(map(re.escape, ROOT_HOOKS))})",
     )
 )
@@ -62,7 +62,7 @@ TELL = tuple(
     re.compile(pattern)
     for pattern in (
         rf"{_LIB}/python[0-9.]+/(?:site|dist)-packages/.+",
-        r".*/\.local/lib/python[0-9.]+/site-packages/.+",
+        r"/(?:root|home/[^/]+)/\.local/lib/python[0-9.]+/site-packages/.+",
         rf"{_BIN}/.+",
         r"/(?:root|home/[^/]+)/\.(?:bashrc|bash_profile|bash_login|profile|zshrc|pythonrc|config/.+|local/bin/.+)",
         r"/etc/(?:profile|profile\.d/.+|bash\.bashrc|environment|hosts|resolv\.conf|nsswitch\.conf|passwd|shadow|sudoers.*)",
@@ -123,13 +123,13 @@ async def undo(box: Sandbox) -> Findings:
 
     It takes the engine up to a second: worth asking for only where anything in `PLACES` was touched.
     """
-    changed = await box.changes()
+    changed = _without_folders(await box.changes())
     removed = [path for path, kind in changed.items() if kind == "added" and _any(HOOKS, path)]
     for path in removed:
         await box.remove(path, user="grader")
     put_back = await _put_back_all(box, [path for path in _spoiled(changed) if path not in removed])
     done = {*removed, *put_back}
-    told = [path for path in changed if path not in done and _any(TELL, path) and not _is_above(path, changed)]
+    told = [path for path in changed if path not in done and _any(TELL, path)]
     return Findings(tuple(put_back), tuple(removed), tuple(told))
 
 
@@ -137,7 +137,7 @@ def _spoiled(changed: Mapping[str, Change]) -> list[str]:
     """Paths that every verdict runs on and that are not what the image has. A folder that was deleted stands for all
     that was in it.
     """
-    found = [path for path in changed if _any(PUT_BACK, path) and not _is_above(path, changed)]
+    found = [path for path in changed if _any(PUT_BACK, path)]
     return found + [path for path, kind in changed.items() if kind == "deleted" and _any(FOLDERS, path)]
 
 
@@ -215,6 +215,8 @@ def _any(patterns: Iterable[re.Pattern[str]], path: str) -> bool:
     return any(pattern.fullmatch(path) for pattern in patterns)
 
 
-def _is_above(path: str, changed: Mapping[str, Change]) -> bool:
-    """Whether it is a folder that is listed only for what is in it."""
-    return changed[path] == "changed" and any(other.startswith(path + "/") for other in changed)
+def _without_folders(changed: Mapping[str, Change]) -> dict[str, Change]:
+    """What lies where it matters here, without the folders that are listed only for what is in them."""
+    near = {path: kind for path, kind in changed.items() if path.startswith(PLACES)}
+    above = {posixpath.dirname(path) for path in near}
+    return {path: kind for path, kind in near.items() if kind != "changed" or path not in above}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,7 +24,6 @@ from agentlab.tasks.types import BoxNeeds, TaskError
 
 CONFIG = "task.toml"
 VERIFIER_S = 600.0
-_CANARY = re.compile(r"(<!--.*canary.*-->|#.*canary.*)", re.IGNORECASE)
 
 
 def is_task(folder: Path) -> bool:
@@ -197,6 +195,12 @@ def load(root: Path) -> HarborTask:
 
 def _without_canary(text: str) -> str:
     lines = text.split("\n")
-    while lines and _CANARY.fullmatch(lines[0].strip()):
-        lines.pop(0)
-    return "\n".join(lines).strip("\n")
+    first = 0
+    while first < len(lines) and _is_canary(lines[first].strip().lower()):
+        first += 1
+    return "\n".join(lines[first:]).strip("\n")
+
+
+def _is_canary(line: str) -> bool:
+    comment = line.startswith("#") or (line.startswith("<!--") and line.endswith("-->"))
+    return comment and "canary" in line

@@ -279,3 +279,16 @@ def test_what_is_no_task_directory_is_said(tmp_path: Path) -> None:
     (no_task,) = resolve([str(tmp_path)]).errors
     assert (nothing.kind, no_task.kind) == ("unknown", "unknown")
     assert "no such folder" in nothing.message and "no task.toml" in no_task.message
+
+
+def test_documents_that_are_nested_without_end_are_refused(tmp_path: Path) -> None:
+    folder = harbor_task(tmp_path / "deep", toml="a = " + "[" * 5000 + "]" * 5000 + "\n")
+    with pytest.raises(TaskError, match=r"nested too deeply|not TOML"):
+        import_tasks(folder)
+    assert "nested too deeply" in composed(tmp_path, "a: " + "[" * 5000 + "]" * 5000).refusal
+
+
+def test_a_long_line_of_marks_is_read_in_no_time(tmp_path: Path) -> None:
+    marks = "<!-- " + "canary " * 100_000
+    (sample,) = import_tasks(harbor_task(tmp_path / "long", instruction=marks)).samples or ()
+    assert sample.input == marks
