@@ -36,9 +36,10 @@ class Output:
             return
         held = self._held[stream]
         held += kept
-        if self._live or len(held) >= wire.MAX_PAYLOAD // 4:
-            self._reply({"id": self._request, "t": stream}, bytes(held))
-            held.clear()
+        # What is left of both streams goes into one frame with the result.
+        while len(held) >= wire.MAX_PAYLOAD // 2 or (self._live and held):
+            self._reply({"id": self._request, "t": stream}, bytes(held[: wire.MAX_PAYLOAD]))
+            del held[: wire.MAX_PAYLOAD]
 
     def end(self, fields: dict[str, Any]) -> None:
         out, err = self._held["out"], self._held["err"]

@@ -67,6 +67,8 @@ class Agent:
         # Python's own handler would be a way to end it, where commands are of the same user: the first process of a
         # box hears only what it has asked for.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        for line in (0, 1):
+            spawning.widen(line)
         self._epoll.register(0, select.EPOLLIN)
         self._epoll.register(woken, select.EPOLLIN)
         while True:
@@ -282,7 +284,7 @@ class Agent:
                     files.make_way(place)
                 tars.restore(path, follow, request["max_bytes"])
 
-        self._launch(request, payload, lambda: spawning.fork(body), number)
+        self._launch(request, payload, lambda: spawning.fork(body, wide=True), number)
 
     def _snapshot(self, user: str, number: int, path: str, max_bytes: int) -> None:
         uid = os.getuid() if self._users.root is not None else self._users.uids[user]
@@ -362,11 +364,11 @@ class Agent:
         self._reply({"id": request["id"], "t": "ok", "value": {"left": left}})
 
     def _on_freeze(self, request: Message, payload: bytes) -> None:
-        processes.signal_everyone(signal.SIGSTOP)
+        processes.freeze(True)
         self._reply({"id": request["id"], "t": "ok", "value": {}})
 
     def _on_thaw(self, request: Message, payload: bytes) -> None:
-        processes.signal_everyone(signal.SIGCONT)
+        processes.freeze(False)
         self._reply({"id": request["id"], "t": "ok", "value": {}})
 
     def _on_reset(self, request: Message, payload: bytes) -> None:

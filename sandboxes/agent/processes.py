@@ -25,6 +25,8 @@ GROUPS = 40_000
 NOBODYS = 64_999
 """An id that no image has."""
 ROUNDS = 20
+CROWD = 24
+"""Processes in a box from which on they are stopped to be killed."""
 OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 
 
@@ -54,12 +56,10 @@ class Users:
         """
         uid = self.uids[user]
         if self.root is not None:
-            offer_to_oom_killer()
             self.root.become(user)
         if self.single:
             return
         os.setgroups([group_of(command)])
-        offer_to_oom_killer()
         if for_good:
             os.setresgid(uid, uid, uid)
             os.setresuid(uid, uid, uid)
@@ -187,24 +187,42 @@ def members(users: Users, command: int, root: int) -> list[int]:
 
 
 def kill_members(users: Users, command: int, root: int, *, ended: bool, patience_s: float = 1.0) -> None:
-    """Kill a command with everything it started. A fork bomb can outrun the search; then everything in the box dies.
+    """Kill a command with everything it started. Where that cannot be done in time, everything in the box dies.
 
     `ended`: the first process was reaped, so its number may be another's by now. Until then it is killed by number,
     as it may not have put its mark on yet.
     """
     deadline = time.monotonic() + patience_s
     while True:
-        if not ended and root not in _exits:
-            _signal(root)
-        found = members(users, command, root)
+        with _at_rest() if os.getpid() == 1 and len(all_pids()) > CROWD else contextlib.nullcontext():
+            if not ended and root not in _exits:
+                _signal(root)
+            found = members(users, command, root)
+            for pid in found:
+                _signal(pid)
         reap_strangers()
         if not found and (ended or root in _exits):
             return
-        for pid in found:
-            _signal(pid)
         if time.monotonic() > deadline:
             _signal_everyone(users)
             return
+        # Who dies wants the processor for it.
+        time.sleep(0.0005)
+
+
+@contextlib.contextmanager
+def _at_rest() -> Iterator[None]:
+    """Everyone is stopped for a moment: a crowd forks faster than it is looked through, and leaves no processor to look
+    with. What had stopped by itself goes on as well.
+    """
+    if frozen:
+        yield
+        return
+    _signal_all(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        _signal_all(signal.SIGCONT)
 
 
 def _signal(pid: int) -> None:
@@ -216,12 +234,22 @@ def _signal(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def signal_everyone(number: int) -> None:
+def _signal_all(number: int) -> None:
     """Send a signal to all but the agent, at once. Raises RuntimeError where the agent is not the first process."""
     if os.getpid() != 1:
         raise RuntimeError("the agent is not the first process of a box")
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(-1, number)
+
+
+frozen = False
+
+
+def freeze(stopped: bool) -> None:
+    """Stop everyone but the agent, or let them go on."""
+    global frozen
+    _signal_all(signal.SIGSTOP if stopped else signal.SIGCONT)
+    frozen = stopped
 
 
 _exits: dict[int, int] = {}
@@ -289,12 +317,14 @@ def _signal_all_of(uid: int) -> None:
 
 def kill_everyone(users: Users, patience_s: float = 10.0) -> int:
     """Kill everyone and wait until they are gone; how many are left, which is 0 unless the kernel holds some."""
+    global frozen
     deadline = time.monotonic() + patience_s
     pause = 0.0005
     while True:
         _signal_everyone(users)
         reap_strangers()
         left = len(everyone())
+        frozen = frozen and left > 0
         if left == 0 or time.monotonic() > deadline:
             return left
         time.sleep(pause)
