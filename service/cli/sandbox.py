@@ -11,6 +11,7 @@ import click
 
 from agentlab.service.cli.exits import ABSENT, boundary
 from agentlab.service.cli.results import json_option
+from agentlab.service.cli.sandbox_bench import bench
 
 if TYPE_CHECKING:
     from agentlab.service.sandbox_check import Examined
@@ -23,6 +24,9 @@ sandbox_option = click.option(
 @click.group()
 def sandbox() -> None:
     """Check, build and sweep sandboxes."""
+
+
+sandbox.add_command(bench)
 
 
 @sandbox.command("check")

@@ -48,3 +48,14 @@ async def test_with_nothing_to_use_it_says_what_to_do(cli: Cli) -> None:
     checked = await cli("sandbox", "check", env=absent)
     assert checked.code == 3 and "apt-get install bubblewrap" in checked.out
     assert not any(found["usable"] for found in (await cli("sandbox", "check", "--json", env=absent)).document)
+
+
+@pytest.mark.docker
+async def test_bench_prints_figures_beside_their_floors(cli: Cli) -> None:
+    ended = await cli("sandbox", "bench", "--only", "exec", "--only", "file", "--json")
+    rows = ended.document
+    assert [row["measure"] for row in rows] == ["exec of `true`", "exec of `true`", "1 MB into a box and out"]
+    assert set(rows[0]) == {"measure", "ours", "beside", "value", "unit", "bar", "met"}
+    assert rows[0]["beside"].startswith("fork + exec") and rows[0]["value"] > 1, "a box takes longer than the machine"
+    assert rows[1]["value"] > 1 and rows[2]["value"] > 1, "and less than the engine's own way"
+    (await cli("sandbox", "bench", "--only", "speed")).refused(2, "'speed'", "exec, execs, trial")
