@@ -1,36 +1,64 @@
-"""What this machine offers to run code in: each back-end asked, looked at, and tried from inside a real box."""
+"""What this machine offers to run code in: each back-end asked, looked at, and attacked from inside a real box."""
 
 from __future__ import annotations
 
-import secrets
-import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import anyio
 
-from agentlab.sandboxes import BoxSpec, Finding, SandboxError, available, open_backend
+from agentlab.sandboxes import Finding, SandboxError, available, open_backend
+from agentlab.sandboxes.attacks import ATTACKS, FAMILIES, Verdict, carry_out
 from agentlab.sandboxes.machine import describe
-from agentlab.service.sandbox_probes import LIMITS, PROBES, Row, given_in, try_in
 
 SERVICE_S = 5.0
 """How long a service is waited for."""
 
+Tell: TypeAlias = Callable[[str, Verdict], None]
+"""Hears what came of each attack as it comes, with the name of the sandbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What came of a family of attacks: `holds` is None where it could not be tried, or boxes of this kind are not made
+    to hold it.
+    """
+
+    name: str
+    holds: bool | None
+    said: str
+
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """One back-end: whether it can be used (and in one sentence why not), what it stands on, and what was tried."""
+    """One back-end: whether it can be used (and in one sentence why not), what it stands on, and what attacks did."""
 
     sandbox: str
     usable: bool
     reason: str
     facts: dict[str, str]
-    rows: tuple[Row, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
     untried: str = ""
-    """Why nothing was tried in a box of it; empty where it was."""
+    """Why nothing was tried in a box of it, or no more; empty where all was."""
     not_contained: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> list[Row]:
+        """The attacks by family, in the order in which they were made."""
+        return [row for family in FAMILIES for row in self._row(family)]
+
+    def _row(self, family: str) -> Iterator[Row]:
+        made = [verdict for verdict in self.verdicts if verdict.attack.family == family]
+        if not made:
+            return
+        contained = sum(verdict.contained for verdict in made)
+        failed = [verdict for verdict in made if not verdict.contained]
+        said = f"{contained} of {len(made)} attacks contained: {FAMILIES[family]}"
+        for verdict in failed:
+            said += f"; {verdict.attack.name}: {'; '.join(verdict.breaches) or verdict.detail}"
+        broken = any(verdict.breaches and verdict.limited for verdict in failed)
+        yield Row(family, False if broken else None if failed else True, said)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -39,14 +67,37 @@ class Examined:
             "reason": self.reason,
             "facts": self.facts,
             "tried": [{"name": row.name, "holds": row.holds, "said": row.said} for row in self.rows],
+            "attacks": [_attack(verdict) for verdict in self.verdicts],
             "untried": self.untried,
             "not_contained": list(self.not_contained),
         }
 
 
-async def check_sandboxes() -> list[Examined]:
-    """Each back-end in turn, the stronger isolation first; one at a time, for they are timed."""
-    return [await _examine(finding) for finding in [*await available(), await _modal()]]
+def _attack(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "attack": verdict.attack.name,
+        "family": verdict.attack.family,
+        "tries": verdict.attack.tries,
+        "contained": verdict.contained,
+        "told": verdict.told,
+        "box": verdict.box_after,
+        "neighbour_ms": round(verdict.neighbour_ms, 1),
+        "seconds": round(verdict.seconds, 2),
+    }
+
+
+async def check_sandboxes(*, attacked: bool = True, tell: Tell) -> list[Examined]:
+    """Every back-end, the stronger isolation first. Those of this machine are attacked at the same time."""
+    examined: dict[str, Examined] = {}
+
+    async def examine(finding: Finding) -> None:
+        examined[finding.backend] = await _examine(finding, attacked, tell)
+
+    findings = [*await available(), await _modal()]
+    async with anyio.create_task_group() as group:
+        for finding in findings:
+            group.start_soon(examine, finding)
+    return [examined[finding.backend] for finding in findings]
 
 
 async def _modal() -> Finding:
@@ -65,7 +116,7 @@ async def _modal() -> Finding:
     return Finding("modal", True)
 
 
-async def _examine(finding: Finding) -> Examined:
+async def _examine(finding: Finding, attacked: bool, tell: Tell) -> Examined:
     name = finding.backend
     if not finding.usable:
         return Examined(name, False, finding.reason, {})
@@ -73,37 +124,25 @@ async def _examine(finding: Finding) -> Examined:
         ground = await describe(name)
     except SandboxError as error:
         return Examined(name, False, str(error), {})
-    rows: list[Row] = []
-    untried = ground.untried
+    verdicts: list[Verdict] = []
+    untried = ground.untried if attacked else "only asked what is there"
     if not untried:
         try:
-            await _try_all(finding, rows)
+            await _attack_all(finding, verdicts, tell)
         except SandboxError as error:
             untried = str(error)
-    return Examined(name, True, "", ground.facts, tuple(rows), untried, ground.not_contained)
+    return Examined(name, True, "", ground.facts, tuple(verdicts), untried, ground.not_contained)
 
 
-async def _try_all(finding: Finding, rows: list[Row]) -> None:
-    """Add a row for each probe. Raises SandboxError where there is no box, or it is lost."""
+async def _attack_all(finding: Finding, verdicts: list[Verdict], tell: Tell) -> None:
+    """Add a verdict for each attack. Raises SandboxError where there is no box."""
+
+    def hear(verdict: Verdict) -> None:
+        verdicts.append(verdict)
+        tell(finding.backend, verdict)
+
     backend = open_backend(finding.backend, run_id="sandbox-check")
     try:
-        async with _listening() as (port, abstract):
-            given = given_in(LIMITS, port=port, abstract=abstract)
-            box = await backend.create(BoxSpec(limits=LIMITS))
-            for probe in PROBES:
-                rows.append(await try_in(box, probe, given))
-                await box.quiesce()
+        await carry_out(backend, ATTACKS, tell=hear)
     finally:
         await backend.close()
-
-
-@asynccontextmanager
-async def _listening() -> AsyncIterator[tuple[int, str]]:
-    """A port of loopback and an abstract socket of this machine, open so that reaching one of them would be seen."""
-    name = f"agentlab-check-{secrets.token_hex(8)}"
-    with socket.socket() as port, socket.socket(socket.AF_UNIX) as abstract:
-        port.bind(("127.0.0.1", 0))
-        abstract.bind(f"\0{name}")
-        for listener in (port, abstract):
-            listener.listen(1)
-        yield port.getsockname()[1], name

@@ -73,15 +73,18 @@ class Verdict:
     def contained(self) -> bool:
         return self.tried and not self.breaches
 
+    @property
+    def told(self) -> str:
+        """What came of it, in words."""
+        said = "; ".join(self.breaches) or WORDS[self.ended]
+        most = f", {self.most_tasks} tasks at most" if self.most_tasks > KEEPERS + 2 else ""
+        return f"{said}{most}; box {self.box_after}" + (f" ({self.detail})" if self.detail else "")
+
     def __str__(self) -> str:
         state = "contained" if self.contained else "NOT TRIED" if not self.tried else "NOT CONTAINED"
         if self.breaches and not self.limited:
             state = "not limited here"
-        said = "; ".join(self.breaches) or WORDS[self.ended]
-        most = f", {self.most_tasks} tasks" if self.most_tasks > KEEPERS + 2 else ""
-        return f"{state}: {self.attack.name}: {said}{most}; box {self.box_after}" + (
-            f" ({self.detail})" if self.detail else ""
-        )
+        return f"{state}: {self.attack.name}: {self.told}"
 
 
 def held_by(backend: Backend) -> frozenset[Need]:

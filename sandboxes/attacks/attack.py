@@ -13,7 +13,7 @@ Family: TypeAlias = Literal[
     "processes", "memory", "CPU", "disk", "output", "left behind", "kernel", "namespaces", "rights", "system calls",
     "spying", "spoofing", "network", "way out", "grading", "shared counts",
 ]  # fmt: skip
-FAMILIES: dict[Family, str] = {
+FAMILIES: dict[str, str] = {
     "processes": "more processes than a box may have",
     "memory": "more memory than a box may have",
     "CPU": "more of the processor than a box may have",

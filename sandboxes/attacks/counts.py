@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agentlab.sandboxes.attacks.attack import Attack, Ending
 
-HOLD = "\ntime.sleep(0.6)\ndone()\n"
+HOLD = "\ntime.sleep(0.4)\ndone()\n"
 ENDS: tuple[Ending, ...] = ("done", "memory", "killed", "box")
 
 SHARED_COUNTS = (
@@ -124,21 +124,21 @@ with open("locked", "wb") as file:
     file.truncate(1 << 30)
     held = 0
     try:
-        while held < 50_000:
+        while held < 15_000:
             fcntl.lockf(file, fcntl.LOCK_EX, 1, held * 2)
             held += 1
     except (OSError, MemoryError): pass
 """
         + HOLD,
         ends=(*ENDS, "time"),
-        seconds=3.0,
+        seconds=1.0,
     ),
     Attack(
         "numbers of processes",
         "shared counts",
         "use up the numbers of processes as fast as possible",
         """
-end = time.monotonic() + 1
+end = time.monotonic() + 0.6
 while time.monotonic() < end:
     try:
         pid = os.posix_spawn("/bin/true", ["true"], {})

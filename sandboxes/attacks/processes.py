@@ -18,7 +18,7 @@ if os.fork() == 0: os.execvp("sh", ["sh", "-c", "b() { b | b & }; b; b; sleep 60
 time.sleep(60)
 """,
         ends=("time",),
-        seconds=1.0,
+        seconds=0.7,
     ),
     Attack(
         "fork bomb in Python",
@@ -30,7 +30,7 @@ while True:
     except OSError: pass
 """,
         ends=("time",),
-        seconds=1.0,
+        seconds=0.7,
     ),
     Attack(
         "spawn storm",
@@ -42,7 +42,7 @@ while True:
     except OSError: pass
 """,
         ends=("time",),
-        seconds=1.0,
+        seconds=0.7,
     ),
     Attack(
         "hopping processes",
@@ -59,7 +59,7 @@ for _ in range(8):
 time.sleep(60)
 """,
         ends=("time",),
-        seconds=1.0,
+        seconds=0.7,
     ),
     Attack(
         "thread bomb",
@@ -77,7 +77,7 @@ except RuntimeError: pass
 time.sleep(60)
 """,
         ends=("time",),
-        seconds=1.0,
+        seconds=0.7,
     ),
     Attack(
         "army of zombies",
@@ -154,7 +154,7 @@ for _ in range(16):
     if os.fork() == 0:
         held = b"x" * (given["memory_mb"] << 16)
         time.sleep(60)
-time.sleep(1)
+time.sleep(0.6)
 done()
 """,
         ends=("done", "memory", "killed"),
@@ -230,7 +230,7 @@ done()
         "fill the kernel's buffers of sockets in many processes",
         FLOOD_SOCKETS,
         ends=FULL,
-        seconds=1.5,
+        seconds=1.0,
         needs=BOX_MEMORY,
     ),
     Attack(
@@ -239,7 +239,7 @@ done()
         "have the kernel kill the box's keeper in its place",
         SCORE + FLOOD_SOCKETS,
         ends=FULL,
-        seconds=1.5,
+        seconds=1.0,
         needs=BOX_MEMORY,
     ),
     Attack(
@@ -254,7 +254,7 @@ for _ in range(given["pids"]):
             held = b"x" * (5 << 20)
             time.sleep(60)
     except OSError: break
-time.sleep(1)
+time.sleep(0.6)
 done()
 """,
         ends=FULL,
@@ -279,7 +279,7 @@ for _ in range(8):
                     while True: os.write(into, bytes(65536))
                 except BlockingIOError: pass
         except OSError: time.sleep(60)
-time.sleep(1)
+time.sleep(0.6)
 done()
 """,
         ends=FULL,
@@ -360,7 +360,7 @@ for _ in range(16):
 time.sleep(60)
 """,
         ends=("time",),
-        seconds=1.5,
+        seconds=1.0,
         look=fair_share,
         needs=BOX_CPU,
     ),

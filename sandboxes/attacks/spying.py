@@ -315,7 +315,7 @@ for _ in range(8):
         while True:
             try: open("/tmp/%d" % os.getpid(), "w").close(); os.unlink("/tmp/%d" % os.getpid())
             except OSError: pass
-time.sleep(1)
+time.sleep(0.6)
 done()
 """,
         meanwhile=grading_is_sound,

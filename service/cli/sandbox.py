@@ -14,6 +14,7 @@ from agentlab.service.cli.results import json_option
 from agentlab.service.cli.sandbox_bench import bench
 
 if TYPE_CHECKING:
+    from agentlab.sandboxes.attacks import Verdict
     from agentlab.service.sandbox_check import Examined
 
 sandbox_option = click.option(
@@ -30,29 +31,50 @@ sandbox.add_command(bench)
 
 
 @sandbox.command("check")
+@click.option("--quick", is_flag=True, help="Only ask what is there; attack nothing.")
+@click.option("--list", "each", is_flag=True, help="Tell of each attack.")
 @json_option
-def check(as_json: bool) -> None:
-    """Say what this machine offers to run code in: which sandboxes, what they stand on, and what held when it was
-    tried from inside a box. Takes some seconds.
+def check(quick: bool, each: bool, as_json: bool) -> None:
+    """Say what this machine offers to run code in: which sandboxes, what they stand on, and what held when a hundred
+    programs tried to get out of a box, as seen from outside. Takes about a minute.
     """
     import anyio
 
     from agentlab.service.sandbox_check import check_sandboxes
 
+    progress = Progress()
     with boundary():
-        examined = anyio.run(check_sandboxes)
+        examined = anyio.run(lambda: check_sandboxes(attacked=not quick, tell=progress.tell))
+    progress.end()
     if as_json:
         print(json.dumps([found.as_dict() for found in examined], indent=2))
     else:
-        print("\n\n".join("\n".join(_lines(found)) for found in examined))
+        print("\n\n".join("\n".join(_lines(found, each=each)) for found in examined))
     if not any(found.usable for found in examined):
         raise SystemExit(ABSENT)
+
+
+class Progress:
+    """How many attacks were made, in one line of a terminal that changes; nothing where nobody looks."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, int] = {}
+
+    def tell(self, sandbox: str, verdict: Verdict) -> None:
+        self._made[sandbox] = self._made.get(sandbox, 0) + 1
+        if sys.stderr.isatty():
+            counts = ", ".join(f"{name} {count}" for name, count in self._made.items())
+            print(f"\rattacks made: {counts} ", end="", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        if self._made and sys.stderr.isatty():
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 HOLDS = {True: "holds", False: "OPEN", None: "?"}
 
 
-def _lines(found: Examined) -> Iterator[str]:
+def _lines(found: Examined, *, each: bool) -> Iterator[str]:
     """What was found of one back-end, as a person reads it."""
     from agentlab.traces.render import clean
 
@@ -60,9 +82,12 @@ def _lines(found: Examined) -> Iterator[str]:
     for name, said in found.facts.items():
         yield f"  {name:15}  {clean(said)}"
     if found.rows:
-        yield "  tried just now, from inside a box:"
+        yield "  attacked just now from inside a box, and looked at from outside:"
     for row in found.rows:
         yield f"    {HOLDS[row.holds]:5}  {row.name:13}  {clean(row.said)}"
+    for verdict in found.verdicts if each else ():
+        yield f"    {verdict.attack.family}: tried to {verdict.attack.tries}"
+        yield f"      {clean(str(verdict))}"
     if found.untried:
         yield f"  nothing {'more ' if found.rows else ''}was tried in a box: {clean(found.untried)}"
     if found.not_contained:
