@@ -217,6 +217,9 @@ def _any(patterns: Iterable[re.Pattern[str]], path: str) -> bool:
 
 def _without_folders(changed: Mapping[str, Change]) -> dict[str, Change]:
     """What lies where it matters here, without the folders that are listed only for what is in them."""
-    near = {path: kind for path, kind in changed.items() if path.startswith(PLACES)}
+    near: dict[str, Change] = {path: kind for path, kind in changed.items() if path.startswith(PLACES)}
     above = {posixpath.dirname(path) for path in near}
-    return {path: kind for path, kind in near.items() if kind != "changed" or path not in above}
+    for path in above:
+        if near.get(path) == "changed":
+            del near[path]
+    return near
