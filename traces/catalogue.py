@@ -19,9 +19,9 @@ from typing import Any
 
 import msgspec
 
+from agentlab.traces.document import DOCUMENT, read_document
 from agentlab.traces.errors import NotARun, RunLocked, StoreError, UnknownRun
 from agentlab.traces.lock import holder
-from agentlab.traces.store import DOCUMENT, read_document
 
 INDEX = "index.db"
 TRASH = ".trash"

@@ -17,11 +17,12 @@ from agentlab.traces.artifacts import artifact_path
 from agentlab.traces.catalogue import resolve_run
 from agentlab.traces.columns import ColumnBuilder, Columns, Totals
 from agentlab.traces.conversation import Conversation
+from agentlab.traces.document import read_document
 from agentlab.traces.encoding import decode_event
 from agentlab.traces.errors import NotARun, StoreError, UnknownTrial
 from agentlab.traces.events import FLAGS, OUTCOMES, Flag, ModelCall, Outcome, Usage
 from agentlab.traces.rows import AttemptRow, Label, StoredEvent
-from agentlab.traces.store import ARTIFACTS, DATABASE, read_document
+from agentlab.traces.store import ARTIFACTS, DATABASE
 from agentlab.traces.versions import is_current, upgraded_copy
 
 __all__ = ["Columns", "RunReader", "StoredEvent", "Totals", "resolve_run", "resolve_trial"]

@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from agentlab.traces.artifacts import ArtifactStore, sync_directory, write_durably
+from agentlab.traces.document import DOCUMENT, read_document
 from agentlab.traces.encoding import History, plain
 from agentlab.traces.errors import NotARun, StoreError
 from agentlab.traces.events import SCHEMA_VERSION, Artifact, Event, Flag, ModelCall, Outcome, SandboxEnd, Usage
@@ -33,7 +34,6 @@ from agentlab.traces.rows import Label, LastAttempt
 from agentlab.traces.versions import is_current, upgrade
 from agentlab.traces.writer import Finished, Kept, LabelRow, Row, Writer
 
-DOCUMENT = "run.json"
 DATABASE = "run.db"
 ARTIFACTS = "artifacts"
 
@@ -286,20 +286,6 @@ class RunStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def read_document(run_dir: Path) -> dict[str, Any]:
-    """The run's `run.json`. Raises `NotARun` where there is none, or it is no JSON object."""
-    path = run_dir / DOCUMENT
-    try:
-        document = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise NotARun(run_dir) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise NotARun(run_dir, f"run.json cannot be read: {error}") from error
-    if not isinstance(document, dict):
-        raise NotARun(run_dir, "run.json holds no object")
-    return document
 
 
 def _write_document(run_dir: Path, document: Mapping[str, Any]) -> None:

@@ -24,10 +24,18 @@ def make_run(runs: Path, run_id: str, **document: Any) -> Path:
     return runs / run_id
 
 
+SUMMED_UP = {
+    "task": "gsm8k", "n": 2, "trials": 2, "metric": "mean", "value": 0.5, "stderr": None, "ci95": [None, None],
+    "mde80": None, "bounds": [0.5, 0.5], "outcomes": {"scored": 2}, "tokens": {"input": 0, "output": 0},
+    "latency_ms": {"p50": None}, "route": {"agent": "direct", "scorer": "direct"}, "cost_usd": None, "note": "",
+    "metrics": [],
+}  # fmt: skip
+
+
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    tasks = [{"task": "gsm8k", "value": 0.5}]
-    make_run(tmp_path, "amber-1", created_at=100.0, name="first", tags=["a"], model="m", summary={"tasks": tasks})
+    summary = {"run_id": "amber-1", "tasks": [SUMMED_UP], "suites": [], "errors": []}
+    make_run(tmp_path, "amber-1", created_at=100.0, name="first", tags=["a"], model="m", summary=summary)
     make_run(tmp_path, "amber-2", created_at="2024-05-01T10:00:00+00:00")
     make_run(tmp_path, "birch-1", created_at=50.0)
     return tmp_path
@@ -44,7 +52,7 @@ def test_runs_are_listed_with_the_latest_first(runs: Path) -> None:
         "first",
         ("a",),
         "m",
-        ({"task": "gsm8k", "value": 0.5},),
+        (SUMMED_UP,),
         None,
     )
 
