@@ -105,6 +105,15 @@ def judged() -> Task:
 
 
 @task
+def silence() -> Task:
+    """Declares nothing, and gives silence full marks once."""
+    said = [Sample(id="hush", input="Hush!", target="", solution=""), Sample(id="speak", input="Speak!", target="word")]
+    return Task(
+        samples=said, scorers=[_scorer(lambda sample, sent, context: Score(value=sent.answer == sample.target))]
+    )
+
+
+@task
 def moody() -> Task:
     """One scorer that fails in each way it can."""
 

@@ -247,7 +247,7 @@ def _stray_statement(tree: ast.Module) -> int | None:
         node, in_function, in_loop = waiting.pop()
         if not in_function and isinstance(node, ast.Return | ast.Yield | ast.YieldFrom | ast.Await):
             lines.append(node.lineno)
-        elif not in_loop and isinstance(node, ast.Break | ast.Continue):
+        if not in_loop and isinstance(node, ast.Break | ast.Continue):
             lines.append(node.lineno)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             in_function, in_loop = True, False
