@@ -39,6 +39,17 @@ def _started(pid: int) -> str:
     return fields[19]
 
 
+def stamp() -> str:
+    """This process, in a few characters of a name, for what carries no labels."""
+    return f"{os.getpid()}.{_started(os.getpid())}"
+
+
+def is_stamp_of_dead(text: str) -> bool:
+    """Whether the process with that stamp has ended. What is no stamp is nobody's to judge."""
+    pid, _, started = text.partition(".")
+    return pid.isdigit() and started.isdigit() and _started(int(pid)) != started
+
+
 def labels(run_id: str) -> dict[str, str]:
     pid = os.getpid()
     return {

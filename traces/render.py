@@ -300,7 +300,8 @@ def _sandbox_start(event: SandboxStart, body: _Body) -> str:
 
 
 def _sandbox_end(event: SandboxEnd, body: _Body) -> str:
-    return f"box {event.box[:32]} given back after {_duration(event.seconds * 1000)}"
+    waited = f", {_duration(event.waited_ms)} of them waited for its files" if event.waited_ms >= 1 else ""
+    return f"box {event.box[:32]} given back after {_duration(event.seconds * 1000)}{waited}"
 
 
 def _network(event: NetworkAccess, body: _Body) -> str:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from agentlab.sandboxes.agent import cleaning, commands, files, guest, processes, spawning, tars, wire
+from agentlab.sandboxes.agent import cleaning, commands, filing, guest, processes, spawning, wire
 
 if TYPE_CHECKING:
     from agentlab.sandboxes.agent import relay
@@ -250,52 +250,12 @@ class Agent:
 
     def _on_file(self, request: Message, payload: bytes) -> None:
         """What is done to files: the same as a command, with a function in place of a program."""
-        number, user, path, what = self._next(), request["user"], request["path"], request["what"]
-        # A grader's paths may run through directories that a task could have prepared.
-        follow = user == "task"
-        if self._users.root is not None and not follow:
-            # Whoever grades there, the files are laid by root: the task may have closed every way to others.
-            user = "files"
+        number = self._next()
 
         def body() -> None:
-            if self._users.root is not None:
-                # By a descriptor, so before they are closed.
-                self._users.become(user, number, for_good=True)
-            # No program follows that would close them: the pipes of other commands must not be held open here.
-            os.closerange(3, 1024)
-            if what == "snapshot":
-                self._snapshot(user, number, path, request["max_bytes"])
-                return
-            if self._users.root is None:
-                self._users.become(user, number, for_good=False)
-            # Too large a file is an error of the call, and no signal.
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            spawning.limit(self._rlimits, "RLIMIT_FSIZE")
-            if what == "read":
-                files.read(path, request["max_bytes"], follow)
-            elif what == "write":
-                files.write(path, request["mode"], follow)
-            elif what == "remove":
-                files.remove(path, follow)
-            elif what == "changed":
-                files.changed_since(self._ready_ns, request["places"], request["most"])
-            else:
-                for place in request["instead"]:
-                    files.make_way(place)
-                tars.restore(path, follow, request["max_bytes"])
+            filing.carry_out(self._users, number, request, self._rlimits, self._ready_ns)
 
         self._launch(request, payload, lambda: spawning.fork(body, wide=True), number)
-
-    def _snapshot(self, user: str, number: int, path: str, max_bytes: int) -> None:
-        uid = os.getuid() if self._users.root is not None else self._users.uids[user]
-
-        def open_as_user(place: str) -> int:
-            with cleaning.acting_as(uid, self._users.single):
-                return files.open_directory(place)
-
-        if not self._users.single:
-            os.setgroups([processes.FIRST_GROUP + number % processes.GROUPS])
-        tars.snapshot(path, max_bytes, open_as_user, uid)
 
     def _launch(self, request: Message, payload: bytes, start: commands.Start, number: int) -> None:
         output = commands.Output(self._reply, request["id"], request["max_output"], request["live"])
@@ -380,6 +340,8 @@ class Agent:
         found = ["a writable system"] if writable else cleaning.reset(self._places, self._users)
         if processes.oom_kills() != self._oom_at_start:
             found.append("a kill for memory")
+        # Nobody bears a number any more, and the next trial is not to see how many there were.
+        self._number = 0 if not found else self._number
         self._reply({"id": request["id"], "t": "ok", "value": {"clean": not found, "found": found}})
 
     # What a child does before it becomes the command.

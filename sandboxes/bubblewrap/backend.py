@@ -189,7 +189,7 @@ class BubblewrapBackend:
             raise SandboxError(
                 "unavailable", "setpriv is not installed, which bubblewrap boxes of root need: util-linux"
             )
-        egress.sweep()
+        await self.sweep()
         try:
             place = Place(f"agentlab-check-{uuid.uuid4().hex[:8]}", BoxSpec(), None)
             try:
@@ -200,6 +200,11 @@ class BubblewrapBackend:
             raise SandboxError(
                 "unavailable", f"bubblewrap cannot make a box here ({error}); user namespaces may be forbidden"
             ) from error
+
+    async def sweep(self) -> list[str]:
+        """Take away what killed runners have left; the names of their boxes, of which no process is ever left."""
+        egress.sweep()
+        return await asyncio.to_thread(cgroup.sweep)
 
     async def ensure_image(self, image: str, say: Say) -> str:
         """The unpacked image where there is one, else the host's own system."""

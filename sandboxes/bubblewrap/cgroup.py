@@ -9,9 +9,12 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from agentlab.sandboxes import ownership
 from agentlab.sandboxes.protocol import Limits
 
 ROOT = Path("/sys/fs/cgroup")
+CONTROLLERS = ("memory", "pids", "cpu")
+"""Those of version 1, each with a tree of its own."""
 PERIOD_US = 100_000
 
 
@@ -63,12 +66,25 @@ def create(name: str, limits: Limits) -> Cgroup | None:
     """Groups with these limits, None where they cannot be had."""
     if os.geteuid() != 0:
         return None
+    name = f"{ownership.stamp()}-{name}"
     try:
         if (ROOT / "cgroup.controllers").exists():
             return _version_2(name, limits)
         return _version_1(name, limits)
     except OSError:
         return None
+
+
+def sweep() -> list[str]:
+    """Take away the groups that killed runners have left; the names of their boxes, all of which are dead by then."""
+    gone = []
+    for parent in [ROOT / "agentlab", *(ROOT / name / "agentlab" for name in CONTROLLERS)]:
+        for folder in parent.iterdir() if parent.is_dir() else ():
+            if ownership.is_stamp_of_dead(folder.name.partition("-")[0]):
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+                    gone.append(folder.name.partition("-")[2])
+    return sorted(set(gone))
 
 
 def _make(folder: Path, values: dict[str, str]) -> Path:

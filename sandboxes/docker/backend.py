@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 START_S = 30.0
 RESTARTS = 3
 """Restarts of the engine that the making of one box outlasts."""
+CPU_PERIOD_US = 100_000
 PLACES = (WORKSPACE, "/tmp", GRADE, "/dev/shm", "/dev/mqueue")  # noqa: S108 - paths in the box
 CAPABILITIES = ("SETUID", "SETGID", "KILL", "DAC_OVERRIDE")
 """The agent's own: to become the two users, to kill their processes, and to read and empty what they made
@@ -321,7 +322,9 @@ def container_config(
             "PidsLimit": limits.pids,
             "Memory": limits.memory_mb << 20,
             "MemorySwap": limits.memory_mb << 20,
-            "NanoCpus": int(limits.cpus * 1e9),
+            # Not NanoCpus, of which an engine refuses more than the machine has.
+            "CpuPeriod": CPU_PERIOD_US,
+            "CpuQuota": max(1000, int(limits.cpus * CPU_PERIOD_US)),
             "ShmSize": limits.shm_mb << 20,
             # System V memory and messages are charged to no process: filling them would have the kernel kill the agent.
             "Sysctls": {"kernel.shmall": "0", "kernel.msgmni": "0"},

@@ -12,6 +12,7 @@ import click
 from agentlab.service.cli.exits import ABSENT, boundary
 from agentlab.service.cli.results import json_option
 from agentlab.service.cli.sandbox_bench import bench
+from agentlab.service.cli.sandbox_sweep import sweep
 
 if TYPE_CHECKING:
     from agentlab.sandboxes.attacks import Verdict
@@ -28,6 +29,7 @@ def sandbox() -> None:
 
 
 sandbox.add_command(bench)
+sandbox.add_command(sweep)
 
 
 @sandbox.command("check")
@@ -119,26 +121,3 @@ def build(image: str, sandbox: str | None) -> None:
 
     with boundary():
         print(f"{image} {anyio.run(go)}")
-
-
-@sandbox.command("sweep")
-@click.option(
-    "--sandbox", type=click.Choice(["docker", "modal"]), default="docker", show_default=True, help="Of which."
-)
-def sweep(sandbox: str) -> None:
-    """Remove boxes of this machine's runners that are no longer alive. Of bubblewrap none is ever left."""
-    import anyio
-
-    from agentlab.sandboxes.docker import DockerBackend
-    from agentlab.sandboxes.modal import ModalBackend
-
-    async def go() -> list[str]:
-        backend = DockerBackend() if sandbox == "docker" else ModalBackend()
-        try:
-            return await backend.sweep()
-        finally:
-            await backend.close()
-
-    with boundary():
-        removed = anyio.run(go)
-    print("\n".join(f"removed {name}" for name in removed) or "nothing was left behind")

@@ -113,7 +113,7 @@ HOLES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {"Binds": [f"{tempfile.gettempdir()}:/host"]},
         {"files that are mounted": "wrote to a file of this machine"},
     ),
-    "two cores": ({"NanoCpus": 2_000_000_000}, {"busy processes": "of processor time"}),
+    "two cores": ({"CpuQuota": 200_000}, {"busy processes": "of processor time"}),
 }
 """What is opened, and which attacks then have to be found to get through, with words of what is said."""
 
@@ -136,7 +136,7 @@ async def test_a_box_with_a_hole_is_found_out(hole: str, monkeypatch: pytest.Mon
     host, found = HOLES[hole]
     backend = await usable("docker")
     monkeypatch.setattr(docker_backend, "container_config", with_hole(**host))
-    limits = dataclasses.replace(LIMITS, cpus=0.001) if "NanoCpus" in host else LIMITS
+    limits = dataclasses.replace(LIMITS, cpus=0.001) if "CpuQuota" in host else LIMITS
     every = {**NAMED, MOUNTED.name: MOUNTED}
     verdicts = await carry_out(backend, [every[name] for name in found], limits=limits, tell=print)
     await backend.close()

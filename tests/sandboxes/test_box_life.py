@@ -138,7 +138,7 @@ from agentlab.sandboxes.modal import backend
 backend.SILENCE_S = 2.0
 async def main():
     backend = open_backend(sys.argv[1])
-    boxes = await asyncio.gather(*(backend.create(BoxSpec()) for _ in range(3)))
+    boxes = await asyncio.gather(*(backend.create(BoxSpec()) for _ in range(int(sys.argv[2]))))
     for box in boxes:
         await box.exec(["sh", "-c", "setsid sleep 600 >/dev/null 2>&1 &"])
     print("ready", flush=True)
@@ -147,20 +147,29 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("name", BACKENDS)
-async def test_no_box_outlives_a_killed_owner(name: BackendName, request: pytest.FixtureRequest) -> None:
+def groups_of(owner: int) -> list[Path]:
+    """Control groups of bubblewrap boxes."""
+    return [group for tree in Path("/sys/fs/cgroup").glob("**/agentlab") for group in tree.glob(f"{owner}.*")]
+
+
+MANY = [pytest.param(name, 24, marks=pytest.mark.long) for name in ("docker", "bubblewrap")]
+
+
+@pytest.mark.parametrize(("name", "count"), [*((name, 3) for name in BACKENDS), *MANY])
+async def test_no_box_outlives_a_killed_owner(name: BackendName, count: int, request: pytest.FixtureRequest) -> None:
     """On Modal a command goes on when nobody reads it any more: there the agent ends a box that hears nothing, here
     after two seconds and in earnest after two minutes.
     """
     if name == "modal":
         request.getfixturevalue("modal_account")
     backend = await usable(name)
-    await backend.close()
-    owner = await asyncio.create_subprocess_exec(sys.executable, "-c", OWNER, name, stdout=asyncio.subprocess.PIPE)
+    owner = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", OWNER, name, str(count), stdout=asyncio.subprocess.PIPE
+    )
     assert owner.stdout is not None
     assert await owner.stdout.readline() == b"ready\n"
     inside = await boxes(name, owner.pid)
-    assert len(inside) == 3
+    assert len(inside) == count
     owner.kill()
     await owner.wait()
     killed = time.monotonic()
@@ -171,6 +180,12 @@ async def test_no_box_outlives_a_killed_owner(name: BackendName, request: pytest
         await asyncio.sleep(0.02)
     assert not left
     assert time.monotonic() - killed < (6 if name == "modal" else 2)
+    if name == "bubblewrap":
+        assert len(groups_of(owner.pid)) > 0 or os.geteuid() != 0
+        swept = await backend.sweep()  # type: ignore[attr-defined]
+        assert groups_of(owner.pid) == []
+        assert len([box for box in swept if box.endswith("-task")]) >= count or os.geteuid() != 0
+    await backend.close()
 
 
 def _alive(pid: int) -> bool:

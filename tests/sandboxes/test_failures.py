@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from own_engine import OwnEngine, own_engine
 
 from agentlab.sandboxes import Backend, BoxSpec, Sandbox, SandboxError, connection, open_backend
 from agentlab.sandboxes import box as boxes
+from agentlab.sandboxes.docker import DockerBackend
 from agentlab.sandboxes.docker import engine as engines
 from agentlab.sandboxes.docker.endpoint import current
 from agentlab.sandboxes.docker.engine import Engine
@@ -66,6 +69,22 @@ async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
     found = await usable(request.param)
     yield found
     await found.close()
+
+
+LIVE: dict[str, Any] = {"live-restore": True}
+OWNER = """
+import asyncio
+from agentlab.sandboxes import BoxSpec, open_backend
+async def main():
+    backend = open_backend("docker")
+    box = await backend.create(BoxSpec())
+    writable = await backend.create(BoxSpec(profile="writable"))
+    await writable.original("/etc/hostname")
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+asyncio.run(main())
+"""
+"""Holds two boxes, and the container by which it knows what an image was like."""
 
 
 async def failure(attempt: object) -> SandboxError:
@@ -203,4 +222,23 @@ async def test_a_full_disk_is_told_and_passes(monkeypatch: pytest.MonkeyPatch) -
         assert "docker system df" in str(error)
         filler.unlink()
         assert (await (await backend.create(SMALL)).exec(["true"])).ok
+        await backend.close()
+
+
+async def test_what_an_engine_still_holds_after_a_crash_is_swept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runner and engine died together: running boxes end with either, what never ran stays until somebody looks."""
+    with own_engine(**LIVE) as own:
+        monkeypatch.setenv("DOCKER_HOST", own.url)
+        owner = await asyncio.create_subprocess_exec(sys.executable, "-c", OWNER, stdout=asyncio.subprocess.PIPE)
+        assert owner.stdout is not None and await owner.stdout.readline() == b"ready\n"
+        own.end(signal.SIGKILL)
+        owner.kill()
+        await owner.wait()
+        own.start()
+        backend = DockerBackend()
+        box = await backend.create(SMALL)
+        assert len(own.docker("ps", "-aq").stdout.split()) > 1
+        assert len(await backend.sweep()) >= 1
+        assert own.docker("ps", "-a", "--format", "{{.Names}}").stdout.decode().split() == [box.id]
+        assert (await box.exec(["true"])).ok
         await backend.close()

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from agentlab.sandboxes import Backend, BoxSpec, Limits, Sandbox, SandboxError
+from agentlab.sandboxes import Backend, BackendName, BoxSpec, Limits, Sandbox, SandboxError, User
 from agentlab.sandboxes.pool import MOST_USES, Pool
 from agentlab.sandboxes.room import Room
 
@@ -261,3 +261,85 @@ def test_room_counts_memory_by_the_limits_of_each_box() -> None:
     assert room.at_once(Limits(memory_mb=160)) == 24
     assert room.reason(Limits(memory_mb=160)) == "2 a core, 12 cores"
     assert room.at_once(Limits(memory_mb=64_000)) == 1
+
+
+MESS = r"""
+import ctypes, fcntl, mmap, os, socket, stat, subprocess, sys, time
+here = sys.argv[1]
+for place in (here, "/tmp", "/dev/shm"):
+    folder = f"{place}/.of-{os.getuid()}"
+    os.makedirs(f"{folder}/deep/er")
+    open(f"{folder}/deep/secret", "w").write("of the last trial")
+    os.link(f"{folder}/deep/secret", f"{folder}/hard")
+    os.symlink("/etc", f"{folder}/link")
+    os.mkfifo(f"{folder}/pipe")
+    socket.socket(socket.AF_UNIX).bind(f"{folder}/socket")
+    for marked in (f"{folder}/hard", folder, place):
+        try: os.setxattr(marked, "user.note", b"x")
+        except OSError: pass
+    os.chmod(folder, 0o000)
+os.chmod(here, 0o000)
+libc = ctypes.CDLL(None, use_errno=True)
+try: libc.mq_open(b"/left", os.O_CREAT | os.O_RDWR, 0o666, None)
+except AttributeError: ctypes.CDLL("librt.so.1").mq_open(b"/left", os.O_CREAT | os.O_RDWR, 0o666, None)
+libc.shmget(1234, 4096, 0o1666), libc.semget(1234, 3, 0o1666), libc.msgget(1234, 0o1666)
+daemon = '''
+import fcntl, os, signal, socket, time
+os.setsid()
+for number in range(1, 32):
+    try: signal.signal(number, signal.SIG_IGN)
+    except OSError: pass
+s = socket.socket(socket.AF_UNIX); s.bind("\\0left" + str(os.getpid())); s.listen()
+f = open("/tmp/locked" + str(os.getuid()), "w"); fcntl.lockf(f, fcntl.LOCK_EX); os.memfd_create("left")
+while True:
+    open("/tmp/again" + str(os.getuid()), "w").close(); time.sleep(0.001)
+'''
+for _ in range(5): subprocess.Popen([sys.executable, "-c", daemon])
+time.sleep(0.3)
+"""
+LOOK = r"""
+import os, sys
+def show(*what): print(*what)
+for top in (sys.argv[1], "/tmp", "/dev/shm", "/dev/mqueue", "/var/tmp", "/run"):
+    for folder, folders, files in os.walk(top):
+        for path in sorted([folder, *(f"{folder}/{name}" for name in [*folders, *files])]):
+            s = os.lstat(path)
+            try: extended = os.listxattr(path, follow_symlinks=False)
+            except OSError: extended = None
+            show(path, oct(s.st_mode), s.st_uid, s.st_gid, s.st_nlink, s.st_size, extended)
+    if os.access(top, os.W_OK): space = os.statvfs(top); show(top, space.f_bfree, space.f_ffree)
+show(sorted(line.partition(": ")[2] for line in open("/proc/locks")))
+for file in ("sysvipc/shm", "sysvipc/sem", "sysvipc/msg", "net/unix", "mounts", "self/limits"):
+    try: show(file, open(f"/proc/{file}").read())
+    except OSError as error: show(file, error.errno)
+show(sorted(open(f"/proc/{p}/comm").read() for p in os.listdir("/proc") if p.isdigit()))
+show(os.getgroups(), os.getcwd(), oct(os.umask(0)), sorted(os.environ.items()), sorted(os.listdir("/dev")))
+"""
+
+
+@pytest.mark.parametrize("name", ["docker", "bubblewrap"])
+async def test_a_used_box_looks_like_a_new_one(name: BackendName) -> None:
+    """Files, links, sockets, queues, shared memory, locks, daemons that hear no signal, closed folders, counters."""
+    backend = await usable(name)
+    pool = Pool(backend, Room(1))
+    places: dict[User, str] = {"task": "/workspace", "grader": "/grade"}
+
+    async def look(box: Sandbox) -> list[str]:
+        seen = []
+        for user, place in places.items():
+            result = await box.exec(["python3", "-IS", "-c", LOOK, place], user=user, cwd="/")
+            assert result.ok, result.stderr
+            seen += result.stdout.decode().splitlines()
+        return seen
+
+    async with pool.box(AGAIN) as first:
+        new = await look(first)
+        for user, place in places.items():
+            made = await first.exec(["python3", "-c", MESS, place], user=user, cwd="/")
+            assert made.ok, made.stderr
+            assert b"again" in (await first.exec(["ls", "/tmp"], user=user, cwd="/")).stdout
+    async with pool.box(AGAIN) as second:
+        assert second is first
+        assert await look(second) == new
+    await pool.close()
+    await backend.close()
