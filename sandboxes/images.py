@@ -93,8 +93,13 @@ def exported_root(built_in: BuiltIn) -> Path | None:
     """The image unpacked as a directory, for a back-end without an engine; None when nobody has unpacked the present
     version.
     """
-    root = cache_dir() / "roots" / version(built_in)
+    root = root_place(built_in)
     return root if (root / "usr").is_dir() else None
+
+
+def root_place(built_in: BuiltIn) -> Path:
+    """Where the present version of the image is unpacked to."""
+    return cache_dir() / "roots" / version(built_in)
 
 
 @asynccontextmanager

@@ -97,7 +97,10 @@ async def _bubblewrap() -> Ground:
     }
     not_contained = []
     if root is None:
-        not_contained.append("sight of what is installed here: a box reads this machine's /usr and /lib")
+        not_contained.append(
+            "sight of what is installed here: a box reads this machine's /usr and /lib "
+            "(not once `agentlab sandbox build --sandbox bubblewrap` was run)"
+        )
     if group is None:
         not_contained.append(
             "memory of a box as a whole (each of its processes has its own limit), and CPU, which has none"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
 
 from agentlab.service.config import RunConfig, told_in_a_line
 from agentlab.service.harness import ConfigError, Harness
@@ -75,11 +76,15 @@ def stored_harness(document: dict[str, Any]) -> Harness:
 
 def _stored(document: dict[str, Any]) -> RunConfig:
     try:
-        return RunConfig.model_validate(document["config"])
+        config = RunConfig.model_validate(document["config"])
+        config.harness.model_dump_json()
     except KeyError:
         raise ConfigError("run.json holds no configuration that can be resumed") from None
     except ValidationError as error:
         raise ConfigError(f"run.json holds no configuration that can be resumed: {told_in_a_line(error)}") from None
+    except (UnicodeError, PydanticSerializationError):
+        raise ConfigError("run.json holds a harness whose texts are no text") from None
+    return config
 
 
 def _refuse_redacted(config: RunConfig) -> None:

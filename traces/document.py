@@ -33,6 +33,7 @@ class _Task(msgspec.Struct):
     task: dict[str, Any]
     scaffolds: dict[str, dict[str, Any]]
     trials: dict[str, Any] = {}
+    groups: dict[str, int] = {}
 
 
 class _PlanRow(msgspec.Struct):

@@ -112,17 +112,25 @@ done()
 )
 
 FLOOD_SOCKETS = """
+told, tell = os.pipe()
 for _ in range(40):
     if os.fork() == 0:
-        held = []
+        held, sent = [], 0
         try:
-            while True:
+            while len(held) < 60:
                 one, other = socket.socketpair(); one.setblocking(False); held.append((one, other))
                 try:
-                    while True: one.send(bytes(65536))
+                    while True: sent += one.send(bytes(65536))
                 except BlockingIOError: pass
-        except OSError: time.sleep(60)
-time.sleep(60)
+        except OSError: pass
+        os.write(tell, struct.pack("Q", sent))
+        time.sleep(60)
+sizes, end = b"", time.monotonic() + 1
+while len(sizes) < 320 and select.select([told], [], [], max(0, end - time.monotonic()))[0]:
+    sizes += os.read(told, 4096)
+share = sum(size for size, in struct.iter_unpack("Q", sizes)) / (given["memory_mb"] << 20)
+if share > 1.2: broke("filled %.1f times the memory that its box may have" % share)
+done()
 """
 SCORE = 'write("/proc/self/oom_score_adj", "0")\n'
 FULL: tuple[Ending, ...] = ("done", "memory", "killed", "time", "box")
@@ -140,7 +148,7 @@ MEMORY = (
         "one large process",
         "memory",
         "take memory until none is left",
-        "held = []\nwhile True: held.append(b'x' * (1 << 22))\n",
+        "take_memory()\n",
         ends=("memory", "killed"),
         look=within_memory,
         needs=BOX_MEMORY,
@@ -150,11 +158,19 @@ MEMORY = (
         "memory",
         "take memory in many processes, each of them harmless",
         """
+told, tell = os.pipe()
+children = []
 for _ in range(16):
-    if os.fork() == 0:
-        held = b"x" * (given["memory_mb"] << 16)
+    children.append(os.fork())
+    if children[-1] == 0:
+        held = b"x" * (given["memory_mb"] << 17)
+        os.write(tell, b"x")
         time.sleep(60)
-time.sleep(0.6)
+count, end = 0, time.monotonic() + 1
+while count < 16 and select.select([told], [], [], max(0, end - time.monotonic()))[0]: count += len(os.read(told, 16))
+time.sleep(0.1)
+living = sum(os.waitpid(pid, os.WNOHANG)[0] == 0 for pid in children)
+if count == 16 and living > 10: broke("took %.1f times the memory that its box may have" % (living / 8))
 done()
 """,
         ends=("done", "memory", "killed"),
@@ -171,8 +187,7 @@ for place in given["places"]:
         with open(place + "/fill", "wb", buffering=0) as out:
             while True: out.write(b"x" * (1 << 20))
     except OSError: pass
-held = []
-while True: held.append(b"x" * (1 << 22))
+take_memory()
 """,
         ends=("memory", "killed"),
         look=within_memory,
@@ -184,9 +199,11 @@ while True: held.append(b"x" * (1 << 22))
         "hide memory in files that lie nowhere (memfd)",
         """
 fds = []
-while True:
+while len(fds) < given["memory_mb"] // 8:
     fds.append(os.memfd_create("x"))
     for _ in range(16): os.write(fds[-1], b"x" * (1 << 20))
+broke("took twice the memory that its box may have")
+done()
 """,
         ends=("memory", "killed", "box"),
         needs=BOX_MEMORY,
@@ -302,8 +319,7 @@ done()
         "lock memory, so that the kernel cannot take it from the box",
         """
 libc.mlockall(3)
-held = []
-while True: held.append(b"x" * (1 << 20))
+take_memory()
 """,
         ends=("memory", "killed"),
         needs=BOX_MEMORY,

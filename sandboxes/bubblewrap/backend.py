@@ -208,9 +208,9 @@ class BubblewrapBackend:
 
     async def ensure_image(self, image: str, say: Say) -> str:
         """The unpacked image where there is one, else the host's own system."""
-        root = _root_of(image)
-        if root is not None:
-            return f"root:{root.name}"
+        found = _root_of(image)
+        if found is not None:
+            return f"root:{found.name}"
         python = await asyncio.to_thread(_host_version)
         return f"host:{python}"
 

@@ -14,7 +14,7 @@ from agentlab.sandboxes.protocol import Limits
 
 ROOT = Path("/sys/fs/cgroup")
 CONTROLLERS = ("memory", "pids", "cpu")
-"""Those of version 1, each with a tree of its own."""
+"""Each has a tree of its own in version 1."""
 PERIOD_US = 100_000
 
 
@@ -67,11 +67,14 @@ def create(name: str, limits: Limits) -> Cgroup | None:
     if os.geteuid() != 0:
         return None
     name = f"{ownership.stamp()}-{name}"
+    version_2 = (ROOT / "cgroup.controllers").exists()
     try:
-        if (ROOT / "cgroup.controllers").exists():
-            return _version_2(name, limits)
-        return _version_1(name, limits)
+        return _version_2(name, limits) if version_2 else _version_1(name, limits)
     except OSError:
+        # Half a set of limits is none, and is not to be left behind.
+        for folder in [ROOT, *(ROOT / controller for controller in CONTROLLERS)]:
+            with contextlib.suppress(OSError):
+                (folder / "agentlab" / name).rmdir()
         return None
 
 
@@ -103,7 +106,7 @@ def _version_2(name: str, limits: Limits) -> Cgroup:
     parent = ROOT / "agentlab"
     parent.mkdir(exist_ok=True)
     for folder in (ROOT, parent):
-        (folder / "cgroup.subtree_control").write_text("+memory +pids +cpu")
+        (folder / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in CONTROLLERS))
     folder = _make(
         parent / name,
         {

@@ -167,6 +167,18 @@ async def import_root(engine: Engine, tar: Path, image: str) -> None:
                     raise SandboxError("disk", f"the base image could not be stored: {line['error']}")
 
 
+async def export(engine: Engine, image: str, tar: Path) -> None:
+    """Write the files of an image that is there to `tar`. Raises SandboxError."""
+    try:
+        made = await engine.call("POST", "/containers/create", {"Image": image, "Cmd": ["true"]})
+        try:
+            await engine.save(f"/containers/{made['Id']}/export", tar)
+        finally:
+            await engine.call("DELETE", f"/containers/{made['Id']}")
+    except EngineError as refused:
+        raise SandboxError("image", f"the Docker engine cannot export {image}: {refused}") from refused
+
+
 def _context(files: dict[str, bytes]) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentlab.sandboxes.docker.endpoint import Endpoint
@@ -112,6 +113,21 @@ class Engine:
                         raise EngineError(413, f"more than {most} bytes")
                 return bytes(held)
         except (aiohttp.ClientError, OSError, TimeoutError) as cause:
+            raise self._gone(cause) from cause
+
+    async def save(self, path: str, file: Path) -> None:
+        """A GET whose answer goes into a file. Raises EngineError and SandboxError."""
+        import aiohttp
+
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=CALL_S)
+        try:
+            async with self._client().get(path, timeout=timeout) as response:
+                if response.status >= 400:
+                    raise EngineError(response.status, _message(await response.read()))
+                with file.open("wb") as out:
+                    async for chunk in response.content.iter_chunked(1 << 20):
+                        out.write(chunk)
+        except (aiohttp.ClientError, TimeoutError) as cause:
             raise self._gone(cause) from cause
 
     @asynccontextmanager

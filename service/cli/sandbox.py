@@ -102,19 +102,25 @@ def _lines(found: Examined, *, each: bool) -> Iterator[str]:
 @click.argument("image", default="agentlab/python:latest")
 @sandbox_option
 def build(image: str, sandbox: str | None) -> None:
-    """Build or fetch IMAGE, where it is missing or outdated: from its base image, else from Debian packages."""
+    """Build or fetch IMAGE, where it is missing or outdated: from its base image, else from Debian packages. For
+    bubblewrap it is unpacked, and then shown in boxes in place of this machine's own system.
+    """
     import anyio
 
-    from agentlab.sandboxes import open_backend
+    from agentlab.sandboxes import open_backend, unpacking
     from agentlab.service.config import default_sandbox
+
+    chosen = sandbox or default_sandbox()
 
     def say(sentence: str) -> None:
         print(sentence, file=sys.stderr, flush=True)
 
     async def go() -> str:
-        backend = open_backend(sandbox or default_sandbox())  # type: ignore[arg-type]  # click offers the right ones
+        backend = open_backend(chosen)  # type: ignore[arg-type]  # click offers the right ones
         try:
             await backend.check()
+            if chosen == "bubblewrap":
+                return f"root:{(await unpacking.fill(image, say)).name}"
             return await backend.ensure_image(image, say)
         finally:
             await backend.close()

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+from typing import Any
 
 import pytest
 from e2e.command_line import Cli, Gate, asked, quiz
@@ -340,6 +341,49 @@ async def test_a_run_file_that_was_edited_is_refused_with_the_difference(
     document["config"][field] = {"epochs": 1, "seed": 0, "limit": 6, "tasks": ["quiz.py", "more.py"]}[field]
     path.write_text(json.dumps(document))
     assert (await cli("run", "--resume", "latest")).code == 0
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (("summary",), "x"),
+        (("summary", "tasks"), -1),
+        (("summary", "tasks", 0, "value"), [1]),
+        (("summary", "tasks", 0, "ci95"), [None]),
+        (("summary", "errors", 0), {}),
+        (("config",), 5),
+        (("config", "epochs"), "many"),
+        (("config", "harness"), {"name": 1}),
+        (("tasks", "quiz"), {}),
+        (("tasks", "quiz", "groups"), "x"),
+        (("plan", 0, "agent"), None),
+        (("plan", 0, "task"), []),
+        (("tags",), 7),
+    ],
+)
+async def test_a_damaged_run_file_is_said_by_every_command(cli: Cli, field: tuple[str | int, ...], value: Any) -> None:
+    assert (await cli(*RUN, cli.write("quiz.py", quiz(2)))).code == 0
+    path = cli.run_dir / "run.json"
+    document: Any = json.loads(path.read_text())
+    document["summary"]["errors"] = [{"task": "quiz", "sample": "q0", "kind": "model", "message": "x"}]
+    node: Any = document
+    for step in field[:-1]:
+        node = node[step]
+    node[field[-1]] = value
+    path.write_text(json.dumps(document))
+    run = cli.run_dir.name
+    for command in (("results", "show", run), ("traces", "show", run, "1"), ("run", "--resume", run)):
+        said = (await cli(*command)).refused(2, "run.json is damaged", "".join(f"{step}" for step in field[-1:]))
+        assert said.count("\n") == 1
+    listed = await cli("results", "list")
+    assert listed.code == 0 and "Traceback" not in listed.err and run in listed.err
+
+
+async def test_a_run_file_with_texts_that_are_no_text_is_not_resumed(cli: Cli) -> None:
+    assert (await cli(*RUN, cli.write("quiz.py", quiz(2)))).code == 0
+    path = cli.run_dir / "run.json"
+    path.write_text(path.read_text().replace('"adapter": ""', '"adapter": "\\ud800"'))
+    (await cli("run", "--resume", "latest")).refused(2, "no text")
 
 
 async def test_a_run_that_is_alive_is_named_by_its_process(cli: Cli, endpoint: Endpoint) -> None:

@@ -15,6 +15,7 @@ def of(name: str, document: list[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.docker
 @pytest.mark.usefixtures("docker")
 async def test_each_sandbox_is_attacked_from_inside_a_box(cli: Cli) -> None:

@@ -131,6 +131,7 @@ done()
 
 
 @pytest.mark.docker
+@pytest.mark.long  # opens boxes on purpose, and takes a quiet machine to be judged
 @pytest.mark.parametrize("hole", HOLES)
 async def test_a_box_with_a_hole_is_found_out(hole: str, monkeypatch: pytest.MonkeyPatch) -> None:
     host, found = HOLES[hole]

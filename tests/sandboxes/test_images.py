@@ -115,6 +115,11 @@ async def test_an_image_that_holds_nothing_works_as_a_box(docker: Backend, tmp_p
         with pytest.raises(OSError, match="Read-only file system"):
             await box.write_file("/run/agentlab-python/bin/python3", b"another")
         await box.close()
+        writable = await docker.create(BoxSpec(image="agentlab-test/empty:latest", profile="writable"))
+        await writable.write_file("/etc/made", b"by root")
+        changes = await writable.changes()
+        assert (changes["/etc"], changes["/etc/made"]) == ("changed", "added")
+        await writable.close()
         await engine.call("DELETE", "/images/agentlab-test/empty:latest")
     finally:
         await engine.close()
