@@ -23,6 +23,9 @@ ModelErrorKind: TypeAlias = Literal[
     "cost_limit",
 ]
 
+IMPOSSIBLE = -1e9
+"""The log-likelihood of a continuation that a model rules out, as scripted ones do. Finite: JSON knows no infinity."""
+
 
 class ModelError(Exception):
     """A model could not be asked, or what came back is no answer. `kind` is stable, the message is for a person.

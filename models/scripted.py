@@ -13,11 +13,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
-from agentlab.models.protocol import DEFAULT_SAMPLING, ChatResponse, ModelError, Sampling, ScoreResponse
+from agentlab.models.protocol import DEFAULT_SAMPLING, IMPOSSIBLE, ChatResponse, ModelError, Sampling, ScoreResponse
 from agentlab.traces.events import Message, ModelCall, Recorder, StopReason, ToolSpec
-
-NO_PREFERENCE = -100.0
-"""The log-likelihood of a continuation that a scripted model does not favour. Finite: JSON knows no infinity."""
 
 Respond = Callable[[Sequence[Message], Sequence[ToolSpec]], Message | str | Awaitable[Message | str]]
 Prefer = Callable[[str, Sequence[str]], int | None]
@@ -63,7 +60,7 @@ class FunctionModel:
         if self._prefer is None:
             raise ModelError("unsupported", f"the model {self._name} gives no log-likelihoods")
         best = self._prefer(prompt, continuations)
-        logprobs = tuple(0.0 if index == best else NO_PREFERENCE for index in range(len(continuations)))
+        logprobs = tuple(0.0 if index == best else IMPOSSIBLE for index in range(len(continuations)))
         if recorder is not None:
             wanted = tuple(continuations)
             recorder.record(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from string import ascii_uppercase
 from typing import Literal
 
+from agentlab.models.protocol import IMPOSSIBLE
 from agentlab.tasks.scorers.verdict import targets
 from agentlab.tasks.types import Sample, Score, ScoreContext, Scorer, Submission, VerifierError
 
@@ -15,7 +16,8 @@ def choice_loglikelihood(*, headline: Literal["acc", "acc_norm"] = "acc") -> Sco
     """The choice with the highest log-likelihood is the target.
 
     `scores` carries `acc` (that) and `acc_norm` (log-likelihood by character of the choice); the value is `headline`.
-    Ties go to the first, as in lm-evaluation-harness; a model to which all are the same has chosen nothing.
+    Ties go to the first, as in lm-evaluation-harness and lighteval; a model to which no choice is possible at all, as
+    the scripted `nop` says, has chosen nothing.
     """
 
     def grade(sample: Sample, submission: Submission, context: ScoreContext) -> Score:
@@ -23,8 +25,10 @@ def choice_loglikelihood(*, headline: Literal["acc", "acc_norm"] = "acc") -> Sco
         logprobs = _logprobs(sample, submission)
         lengths = submission.choice_lengths or tuple(len(text) for text in sample.choices)
         normalised = [value / max(1, length) for value, length in zip(logprobs, lengths, strict=True)]
-        if len(logprobs) > 1 and len(set(logprobs)) == 1:
-            return Score(value=0.0, scores={"acc": 0.0, "acc_norm": 0.0}, explanation="no preference", flags=("empty",))
+        if max(logprobs, default=IMPOSSIBLE) <= IMPOSSIBLE:
+            return Score(
+                value=0.0, scores={"acc": 0.0, "acc_norm": 0.0}, explanation="no choice is possible", flags=("empty",)
+            )
         best, best_normalised = _argmax(logprobs), _argmax(normalised)
         scores = {"acc": float(best in gold), "acc_norm": float(best_normalised in gold)}
         picked = best if headline == "acc" else best_normalised

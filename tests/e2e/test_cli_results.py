@@ -264,8 +264,8 @@ async def test_the_run_stops_at_its_ceiling_of_cost_and_can_go_on_with_a_higher_
     assert ended.document["status"] == "cost" and "--max-cost" in ended.err
     (task,) = ended.document["tasks"]
     assert 5 <= task["cost_usd"] <= 6.4 and task["cost_usd"] == pytest.approx(0.7 * len(endpoint.arrived))
-    still = await cli("run", "--resume", "latest", "--json")
-    assert still.document["status"] == "cost" and len(endpoint.arrived) == pytest.approx(task["cost_usd"] / 0.7)
+    (await cli("run", "--resume", "latest", "--json")).refused(2, "has cost 5.6", "a higher --max-cost")
+    assert len(endpoint.arrived) == pytest.approx(task["cost_usd"] / 0.7)
     assert (await cli("run", "--resume", "latest", "--max-cost", "500")).code == 0
     assert set(asked(endpoint).values()) == {1} and len(asked(endpoint)) == N
     unpriced = await cli("run", "quiz.py", *run, "--max-cost", "5")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from agentlab.models.protocol import IMPOSSIBLE
 from agentlab.tasks.scorers import choice, choice_loglikelihood, truthfulqa_loglikelihood
 from agentlab.tasks.scorers.choice import Choices, extract_choice, lettered
 from agentlab.tasks.types import Sample, Score, ScoreContext, Submission, VerifierError
@@ -164,6 +165,12 @@ def test_length_normalisation_changes_the_winner() -> None:
     assert isinstance(score, Score) and score.value == 0 and score.scores == {"acc": 0.0, "acc_norm": 1.0}
     normed = choice_loglikelihood(headline="acc_norm").grade(sample, submission, CONTEXT)
     assert isinstance(normed, Score) and normed.value == 1 and normed.answer == "B"
+
+
+def test_a_model_that_rules_every_choice_out_has_chosen_nothing() -> None:
+    sample = Sample(id="1", input="?", target="A", choices=("yes", "no"))
+    score = choice_loglikelihood().grade(sample, Submission(logprobs=(IMPOSSIBLE, IMPOSSIBLE)), CONTEXT)
+    assert isinstance(score, Score) and (score.value, score.flags) == (0.0, ("empty",))
 
 
 def test_truthfulqa_mass_and_best_answer() -> None:

@@ -34,7 +34,7 @@ def test_a_hostile_answer_is_read_in_seconds(reader: str, unit: str) -> None:
     answer = unit * (LENGTH // len(unit))
     started = time.process_time()
     READERS[reader](answer)
-    assert time.process_time() - started < 1.5  # what was quadratic took seconds to minutes
+    assert time.process_time() - started < 4  # a busy machine takes twice as long; what was quadratic took far longer
 
 
 def test_brackets_by_the_hundred_are_not_compared() -> None:
