@@ -162,6 +162,16 @@ class ModelRetry(_Event, frozen=True, tag="model_retry"):
     wait_s: float | None = None
 
 
+class Said(_Event, frozen=True, tag="said"):
+    """What someone said where no model call of ours stands behind it: a turn of an imported trace.
+
+    `message.name` is the agent or person who spoke, where there are several; an assistant's message carries the tool
+    calls that it asked for, and a `ToolCallEvent` follows for each that was carried out.
+    """
+
+    message: Message
+
+
 class ToolCallEvent(_Event, frozen=True, tag="tool_call"):
     """A tool call that was carried out (or refused) and what went back to the model."""
 
@@ -275,6 +285,7 @@ class Note(_Event, frozen=True, tag="note"):
 Event: TypeAlias = (
     ModelCall
     | ModelRetry
+    | Said
     | ToolCallEvent
     | SandboxStart
     | SandboxExec

@@ -24,6 +24,7 @@ from agentlab.traces.events import (
     ModelRetry,
     NetworkAccess,
     Note,
+    Said,
     SandboxEnd,
     SandboxExec,
     SandboxStart,
@@ -272,6 +273,15 @@ def _value(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=repr)
 
 
+def _said(event: Said, body: _Body) -> str:
+    message = event.message
+    body.add("thinking", message.reasoning)
+    body.add("", message.text)
+    for call in message.tool_calls:
+        body.add(f"calls {call.name}", _arguments(call))
+    return f"{message.role} {message.name}".rstrip()
+
+
 def _tool_call(event: ToolCallEvent, body: _Body) -> str:
     body.add("arguments", _arguments(event.call))
     result = event.result
@@ -354,6 +364,7 @@ def _note(event: Note, body: _Body) -> str:
 
 _DESCRIBE: dict[type, Callable[[Any, _Body], str]] = {
     ModelRetry: _retry,
+    Said: _said,
     ToolCallEvent: _tool_call,
     SandboxStart: _sandbox_start,
     SandboxExec: _sandbox_exec,
