@@ -13,6 +13,7 @@ from agentlab.tasks.scores import Scores
 from agentlab.tasks.suites import TaskScore, combine_scores
 from agentlab.tasks.types import TaskError
 from agentlab.traces.events import OUTCOMES
+from agentlab.traces.labels import standing
 from agentlab.traces.reader import RunReader
 
 if TYPE_CHECKING:
@@ -262,7 +263,7 @@ def _label_counts(reader: RunReader) -> dict[str, dict[str, int]]:
     """Labels of whole trials by task, counted as `name:value`."""
     counts: dict[str, dict[str, int]] = {}
     task_of: dict[int, str] = {}
-    for label in reader.labels():
+    for label in standing(reader.labels()):
         if label.seq is not None:
             continue
         task = task_of.get(label.trial)

@@ -130,6 +130,11 @@ class RunReader:
                 event = conversation.with_images(event)
             yield StoredEvent(seq, event)
 
+    def has_event(self, trial: int, attempt: int, seq: int) -> bool:
+        """Whether an attempt has an event at this place, which a label may be about."""
+        query = "SELECT 1 FROM events WHERE trial = ? AND attempt = ? AND seq = ?"
+        return next(self._rows(query, (trial, attempt, seq)), None) is not None
+
     def artifact(self, digest: str) -> bytes:
         """The bytes of an artifact. Raises `StoreError` where it is missing."""
         try:

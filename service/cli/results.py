@@ -137,14 +137,15 @@ def _show_summary(reader: RunReader, as_json: bool) -> None:
 def _show_samples(reader: RunReader, attempts: bool, as_json: bool) -> None:
     from agentlab.service.cli.tables import console, number, one_line, print_hint, print_table, run_argument
     from agentlab.service.summary import error_message
+    from agentlab.traces.labels import standing
     from agentlab.traces.lock import holder
 
     alive = holder(reader.run_dir) is not None
-    labels: dict[int, list[str]] = {}
-    for label in reader.labels():
-        labels.setdefault(label.trial, []).append(f"{label.name}:{label.value}")
+    labels: dict[tuple[int, int], dict[str, None]] = {}
+    for label in standing(reader.labels()):
+        labels.setdefault((label.trial, label.attempt), {})[f"{label.name}:{label.value}"] = None
     trials = list(reader.trials(final=not attempts))
-    rows = [_sample_entry(row, labels.get(row.trial, [])) for row in trials]
+    rows = [_sample_entry(row, list(labels.get((row.trial, row.attempt), ()))) for row in trials]
     if as_json:
         print(json.dumps(rows))
         return

@@ -13,8 +13,10 @@ from agentlab.service.cli.exits import boundary, fail
 from agentlab.service.cli.results import json_option, runs_dir_option
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from agentlab.traces.reader import RunReader
-    from agentlab.traces.rows import AttemptRow
+    from agentlab.traces.rows import AttemptRow, Label
 
 
 @click.group()
@@ -42,14 +44,24 @@ def show(run: str, trial: str, attempt: int | None, full: bool, runs_dir: str, a
         if attempt is not None and attempt not in tried:
             fail(f"trial {number} has no attempt {attempt}; there are: {', '.join(map(str, tried))}")
         events = list(reader.events(number, attempt))
-        if as_json:
-            print(json.dumps(to_json(events)))
-            return
         row = tried[attempt] if attempt is not None else reader.trial(number)
+        labels = _labels(reader, row)
+        if as_json:
+            steps = to_json(events)
+            for step in steps:
+                if found := labels.get(step["step"] - 1):
+                    step["labels"] = [f"{label.name}:{label.value}" for label in found]
+            print(json.dumps(steps))
+            return
         most_chars, most_lines = (None, None) if full else (2000, 40)
         width = shutil.get_terminal_size((100, 24)).columns
         blocks = render_trace(events, began=row.started_at, width=width, max_chars=most_chars, max_lines=most_lines)
-        click.echo("\n".join([_head(row, len(tried), reader), *(_bold_title(block) for block in blocks)]))
+        shown = [
+            _bold_title(block) + _label_lines(labels.get(stored.seq, ()), indent=7)
+            for block, stored in zip(blocks, events, strict=True)
+        ]
+        head = _head(row, len(tried), reader) + _label_lines(labels.get(None, ()), indent=0)
+        click.echo("\n".join([head, *shown]))
         if not events:
             click.echo("no step is stored of it: the run was killed, or is still at it")
 
@@ -70,6 +82,24 @@ def _head(row: AttemptRow, attempts: int, reader: RunReader) -> str:
         f"trial {row.trial}: {row.task}/{row.sample}@{row.epoch}, {which}: {ended}\n"
         f"run {reader.run_dir.name}, model {model}, {route or 'no route'}"
     )
+
+
+def _labels(reader: RunReader, row: AttemptRow) -> dict[int | None, list[Label]]:
+    """The labels of an attempt that hold, by their step; None: of the whole trial."""
+    from agentlab.traces.labels import standing
+
+    found: dict[int | None, list[Label]] = {}
+    for label in standing(label for label in reader.labels(row.trial) if label.attempt == row.attempt):
+        found.setdefault(label.seq, []).append(label)
+    return found
+
+
+def _label_lines(labels: Iterable[Label], indent: int) -> str:
+    """A line for each label, below what it is about."""
+    from agentlab.traces.labels import in_words
+    from agentlab.traces.render import clean
+
+    return "".join("\n" + " " * indent + " ".join(clean(f"label {in_words(label)}").split()) for label in labels)
 
 
 def _bold_title(block: str) -> str:

@@ -16,6 +16,9 @@ import pytest
 from e2e.command_line import Cli, asked, question, quiz, solve
 from endpoints import Endpoint, chat, status
 
+from agentlab.service.labelling import add_labels
+from agentlab.traces.rows import Label
+
 N = 30
 TASK_KEYS = {
     "task", "route", "n", "trials", "metric", "value", "stderr", "ci95", "mde80", "bounds", "outcomes", "flags",
@@ -352,3 +355,19 @@ async def test_a_plan_needs_no_model_and_a_suite_with_a_gap_has_no_average(cli: 
     assert "pair: no average, for there is no score of bad" in ended.out
     (suite,) = (await cli("run", "pair.py", "--model", "reference", "--json")).document["suites"]
     assert (suite["value"], suite["missing"]) == (None, ["bad"])
+
+
+async def test_labels_of_trials_and_steps_are_shown(cli: Cli) -> None:
+    cli.write("quiz.py", quiz(2))
+    await cli("run", "quiz.py", "--model", "reference")
+    given = {"trial": 2, "attempt": 1, "source": "person", "author": "ann\x1b[2J", "guide": "failure@1"}
+    add_labels(cli.run_dir, [Label(name="failure", value="invention", note="not\nasked", **given)])
+    add_labels(cli.run_dir, [Label(name="failure", value="early", seq=1, confidence=0.25, **given)])
+    first, second = (await cli("results", "show", "latest", "--samples", "--json")).document
+    assert first["labels"] == [] and second["labels"] == ["failure:invention", "failure:early"]
+    shown = (await cli("traces", "show", "latest", "2")).out.splitlines()
+    assert "label failure:invention by person ann (failure@1): not asked" in shown[:4]
+    place = shown.index("       label failure:early by person ann (failure@1), 0.25 sure")
+    assert any(line.startswith("  2  ") for line in shown[:place]) and "\x1b" not in "".join(shown)
+    steps = (await cli("traces", "show", "latest", "2", "--json")).document
+    assert [step.get("labels") for step in steps][:2] == [None, ["failure:early"]]
