@@ -5,7 +5,6 @@ everything.
 from __future__ import annotations
 
 import functools
-import secrets
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -33,6 +32,7 @@ from agentlab.service.models import ModelSource, SharedModel, client_options, fi
 from agentlab.service.planner import EXTERNAL, Refusal, Route
 from agentlab.service.prepare import Plan, plan_table, terms_of
 from agentlab.service.resume import Done, refuse_changes, refuse_spent, resume_command, where_it_stands
+from agentlab.service.run_id import new_run_id
 from agentlab.service.runner import Runner
 from agentlab.service.summary import Summary, summarise
 from agentlab.service.trial import Setting
@@ -259,7 +259,8 @@ def open_store(plan: Plan, models: ModelSource, images: dict[str, str], resume: 
             store.close()
             raise
         return store, document.get("run_id", resume.name)
-    run_id = new_run_id(plan)
+    words = plan.config.name or "-".join(Path(name.partition("::")[0]).stem for name in plan.config.tasks[:3])
+    run_id = new_run_id(words)
     document = {
         "schema": SCHEMA,
         "run_id": run_id,
@@ -281,13 +282,6 @@ def open_store(plan: Plan, models: ModelSource, images: dict[str, str], resume: 
         "environment": describe_environment(),
     }
     return RunStore.create(Path(plan.config.runs_dir) / run_id, document), run_id
-
-
-def new_run_id(plan: Plan) -> str:
-    """Date, time, what is run, and four random digits: sorts by time and can be typed."""
-    words = plan.config.name or "-".join(Path(name.partition("::")[0]).stem for name in plan.config.tasks[:3])
-    slug = "".join(letter if letter.isalnum() else "-" for letter in words.lower()).strip("-")[:40] or "run"
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(2)}"
 
 
 def _count_done(store: RunStore, board: Board, meter: CostMeter) -> Done:

@@ -75,6 +75,8 @@ def stored_harness(document: dict[str, Any]) -> Harness:
 
 
 def _stored(document: dict[str, Any]) -> RunConfig:
+    if "imported" in document:
+        raise ConfigError("the run was imported: its trials ran elsewhere, and none of them can be resumed here")
     try:
         config = RunConfig.model_validate(document["config"])
         config.harness.model_dump_json()

@@ -9,7 +9,7 @@ import msgspec
 
 from agentlab.traces.encoding import decode_message, decode_refs, decode_tools
 from agentlab.traces.errors import StoreError
-from agentlab.traces.events import Event, ImagePart, Message, ModelCall, ToolCallEvent, ToolSpec
+from agentlab.traces.events import Event, ImagePart, Message, ModelCall, Said, ToolCallEvent, ToolSpec
 
 ReadArtifact = Callable[[str], bytes]
 _PER_QUERY = 500
@@ -42,6 +42,8 @@ class Conversation:
 
     def with_images(self, event: Event) -> Event:
         """`event` with the bytes of its images, where they were asked for."""
+        if isinstance(event, Said):
+            return msgspec.structs.replace(event, message=self._with_content(event.message))
         if self._read_artifact is None or not isinstance(event, ToolCallEvent) or not event.result.images:
             return event
         images = tuple(self._image(image) for image in event.result.images)

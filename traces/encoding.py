@@ -16,7 +16,7 @@ import msgspec
 import zstandard
 
 from agentlab.traces.errors import StoreError
-from agentlab.traces.events import Event, ImagePart, Message, ModelCall, ToolCallEvent, ToolSpec
+from agentlab.traces.events import Event, ImagePart, Message, ModelCall, Said, ToolCallEvent, ToolSpec
 
 HASH_BYTES = 16
 MAX_BLOB = 256 << 20
@@ -208,6 +208,8 @@ class Packer:
             images = tuple(self._image(image) for image in event.result.images)
             result = msgspec.structs.replace(event.result, images=images)
             event = msgspec.structs.replace(event, result=result)
+        elif isinstance(event, Said) and not isinstance(event.message.content, str):
+            event = msgspec.structs.replace(event, message=self._with_images_kept(event.message))
         return pack(event), None
 
     def _model_call(self, call: ModelCall, history: History) -> tuple[bytes, bytes]:
@@ -244,10 +246,14 @@ class Packer:
         return number
 
     def _message(self, message: Message) -> int:
-        if not isinstance(message.content, str):
-            parts = tuple(self._image(part) if isinstance(part, ImagePart) else part for part in message.content)
-            message = msgspec.structs.replace(message, content=parts)
-        return self._keep(pack(message))
+        return self._keep(pack(self._with_images_kept(message)))
+
+    def _with_images_kept(self, message: Message) -> Message:
+        """`message` with its images in the artifacts, named by their hashes."""
+        if isinstance(message.content, str):
+            return message
+        parts = tuple(self._image(part) if isinstance(part, ImagePart) else part for part in message.content)
+        return msgspec.structs.replace(message, content=parts)
 
     def _image(self, image: ImagePart) -> ImagePart:
         return ImagePart(image.media_type, sha256=self._keep_artifact(image.data)) if image.data else image

@@ -58,3 +58,13 @@ class UnknownTrial(LookupError):  # noqa: N818 - the name says what is the matte
     def __init__(self, message: str, candidates: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.candidates = candidates
+
+
+class FormatError(ValueError):
+    """A foreign trace cannot be read. The message names file, record and field, and says what is wrong there."""
+
+    def __init__(self, file: str, record: str, what: str, field: str = "") -> None:
+        super().__init__(f"{', '.join(part for part in (file, record, field) if part)}: {what}")
+        self.file = file
+        self.record = record
+        self.field = field

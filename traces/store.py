@@ -112,9 +112,11 @@ class AttemptRecorder:
         *,
         sandbox_seconds: float | None = None,
         error: tuple[str, str] | None = None,
+        ended_at: float | None = None,
     ) -> None:
         """Queue the attempt's end; `durable` waits for it. `sandbox_seconds` is that of the recorded events unless
-        given; `error` is (kind, message) where the outcome is not `scored`.
+        given; `error` is (kind, message) where the outcome is not `scored`; `ended_at` (now, unless given) is in
+        seconds since the epoch.
         """
         row = (
             self.trial,
@@ -133,7 +135,7 @@ class AttemptRecorder:
             _floats(self.ttfts_ms),
             self.sandbox_seconds if sandbox_seconds is None else sandbox_seconds,
             self._begun.started_at,
-            time.time(),
+            time.time() if ended_at is None else ended_at,
             plain(error[0]) if error else None,
             plain(error[1]) if error else None,
         )
@@ -226,9 +228,13 @@ class RunStore:
         *,
         cluster: str = "",
         group: str = "",
+        started_at: float | None = None,
     ) -> AttemptRecorder:
-        """A recorder for one attempt. Nothing is stored before its first event or its end."""
-        begun = Begun(trial, task, sample, epoch, attempt, route, cluster, group, started_at=time.time())
+        """A recorder for one attempt, begun now unless `started_at` says when. Nothing is stored before its first event
+        or its end.
+        """
+        began = time.time() if started_at is None else started_at
+        begun = Begun(trial, task, sample, epoch, attempt, route, cluster, group, began)
         return AttemptRecorder(self._writer, begun)
 
     def label(self, label: Label) -> None:

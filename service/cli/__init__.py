@@ -13,7 +13,7 @@ COMMANDS = {
     "run": ("agentlab.service.cli.run", "run", "Run tasks with a model and a harness; store traces and scores."),
     "tasks": ("agentlab.service.cli.tasks", "tasks", "List, show, check and start tasks of your own."),
     "results": ("agentlab.service.cli.results", "results", "List, show, delete and restore runs."),
-    "traces": ("agentlab.service.cli.traces", "traces", "Read what happened in a trial, step by step."),
+    "traces": ("agentlab.service.cli.traces", "traces", "Read, import and export what happened, step by step."),
     "export": ("agentlab.service.cli.export", "export", "Write a run in the format of other tools (Harbor)."),
     "sandbox": ("agentlab.service.cli.sandbox", "sandbox", "Check, build and sweep sandboxes."),
 }

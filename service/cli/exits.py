@@ -30,7 +30,7 @@ def boundary() -> Iterator[None]:
     from agentlab.sandboxes.protocol import SandboxError
     from agentlab.service.harness import ConfigError
     from agentlab.tasks.types import TaskError
-    from agentlab.traces.errors import StoreError, StoringStopped, UnknownRun, UnknownTrial
+    from agentlab.traces.errors import FormatError, StoreError, StoringStopped, UnknownRun, UnknownTrial
 
     try:
         yield
@@ -38,7 +38,7 @@ def boundary() -> Iterator[None]:
         fail(str(error))
     except StoringStopped as error:
         fail(str(error), FAILED)
-    except (TaskError, StoreError, UnknownRun, UnknownTrial) as error:
+    except (TaskError, StoreError, FormatError, UnknownRun, UnknownTrial) as error:
         fail(str(error))
     except ModelError as error:
         fail(str(error), ABSENT if error.kind in ("connection", "timeout", "server", "bad_response") else USAGE)

@@ -11,6 +11,7 @@ import click
 
 from agentlab.service.cli.exits import boundary, fail
 from agentlab.service.cli.results import json_option, runs_dir_option
+from agentlab.service.cli.traces_import import import_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 @click.group()
 def traces() -> None:
     """Read what happened in a trial, step by step."""
+
+
+traces.add_command(import_command)
 
 
 @traces.command("show")

@@ -1,0 +1,77 @@
+"""Which format a record has, and reading whole files and folders of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from agentlab.traces.errors import FormatError
+from agentlab.traces.formats import agentrx, openai_chat, taubench, whowhen
+from agentlab.traces.formats.imported import ImportedTrace, Source
+from agentlab.traces.formats.records import files_below, records
+
+_MODULES = (whowhen, agentrx, taubench, openai_chat)  # in the order in which they are asked
+FORMATS: tuple[str, ...] = tuple(module.NAME for module in _MODULES)
+_READ: dict[str, Callable[[Any, Source], Iterator[ImportedTrace]]] = {module.NAME: module.read for module in _MODULES}
+
+OnBroken = Callable[[FormatError], None]
+
+
+def read_traces(
+    path: Path,
+    *,
+    format_name: str = "",
+    on_broken: OnBroken | None = None,
+    on_unknown: OnBroken | None = None,
+) -> Iterator[ImportedTrace]:
+    """The traces of a file, or of all files below a folder, in the order of their names.
+
+    `format_name` is one of `FORMATS`; without it each record's format is found by its fields. A broken record goes to
+    `on_broken` and is left out, without one it raises FormatError; a record of a folder that looks like no trace at all
+    goes to `on_unknown`. Raises FormatError, OSError.
+    """
+    if not path.exists():
+        raise FormatError(str(path), "", "there is no such file or folder")
+    broken = _raise if on_broken is None else on_broken
+    unknown = on_unknown if on_unknown is not None and path.is_dir() else broken
+    collection = path.resolve().name if path.is_dir() else Source(file=path.name).stem
+    for name, file in files_below(path):
+        try:
+            for item in records(name, file, collection):
+                if isinstance(item, FormatError):
+                    broken(item)
+                    continue
+                yield from _traces(item[1], item[0], format_name, broken, unknown)
+        except FormatError as error:
+            broken(error)
+
+
+def _traces(
+    record: Any, source: Source, format_name: str, broken: OnBroken, unknown: OnBroken
+) -> Iterator[ImportedTrace]:
+    name = format_name or detected(record)
+    if not name:
+        known = ", ".join(FORMATS)
+        unknown(source.error(f"this looks like no trace of a known format ({known}); name it with --format"))
+        return
+    try:
+        yield from _READ[name](_fit(record, name, source), source)
+    except FormatError as error:
+        broken(error)
+
+
+def _fit(record: Any, name: str, source: Source) -> Any:
+    """A record that a reader may look into: an object, or for chat messages also the list of them."""
+    if isinstance(record, dict) or (isinstance(record, list) and name == openai_chat.NAME):
+        return record
+    raise source.error(f"an object is expected where {name} is read")
+
+
+def detected(record: Any) -> str:
+    """The name of the format that a record has by its fields; empty for none."""
+    return next((module.NAME for module in _MODULES if module.matches(record)), "")
+
+
+def _raise(error: FormatError) -> None:
+    raise error
