@@ -22,6 +22,10 @@ class Departures:
 
     def __init__(self) -> None:
         self.told = ""
+        self.useless: dict[str, str] = {}
+        """A sentence of each endpoint that refused calls and has answered none: too few to give it up under way, but
+        where a run ends so, nothing was measured.
+        """
 
 
 class Presence:
@@ -44,14 +48,20 @@ class Presence:
     def succeeded(self) -> None:
         """A call was answered as it should be: what fails from now on is the business of single calls."""
         self._useful = True
+        if self._departures is not None:
+            self._departures.useless.pop(self._shown, None)
 
     def refused(self, error: ModelError) -> None:
         """A call ended in an error that the endpoint answered with."""
         if self._useful or not (error.kind in _REFUSALS or 300 <= (error.status or 0) < 400):
             return
         self._refused += 1
+        if self._departures is None:
+            return
+        calls = f"every call so far, {self._refused} of them" if self._refused > 1 else "the only call"
+        said = self._departures.useless[self._shown] = self._sentence(f"{self._shown} has refused {calls}", error)
         if self._refused == REFUSED_CALLS:
-            self._tell(f"{self._shown} has refused every call so far, {self._refused} of them", error)
+            self._departures.told = self._departures.told or said
 
     async def lost(self) -> None:
         """A call ended without an answer. After `LOST_CALLS` in a row `look` is asked; a connection that fails there
@@ -71,9 +81,9 @@ class Presence:
 
     def _give_up(self, error: ModelError) -> None:
         self.gone.set()
-        self._tell(f"{self._shown} is gone: {self._lost} calls in a row and a last look met no answer", error)
-
-    def _tell(self, what: str, error: ModelError) -> None:
+        said = f"{self._shown} is gone: {self._lost} calls in a row and a last look met no answer"
         if self._departures is not None and not self._departures.told:
-            why = str(error).removeprefix(self._shown).lstrip(",: ")
-            self._departures.told = f"{what} ({why})"
+            self._departures.told = self._sentence(said, error)
+
+    def _sentence(self, what: str, error: ModelError) -> str:
+        return f"{what} ({str(error).removeprefix(self._shown).lstrip(',: ')})"

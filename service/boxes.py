@@ -37,6 +37,19 @@ def room_for(sandbox: BackendName, asked: int | None) -> Room:
     return room_on(Machine.here() if open_backend(sandbox).local else None, asked)
 
 
+async def absent(sandbox: BackendName) -> str:
+    """Why that sandbox cannot be used just now; empty where it can, and where only somebody far away could tell."""
+    backend = open_backend(sandbox)
+    try:
+        if backend.local:
+            await backend.check()
+    except SandboxError as error:
+        return str(error)
+    finally:
+        await backend.close()
+    return ""
+
+
 class Lease:
     """One trial's claim on a box: taken before its model is asked, made ready while the model thinks, always given
     back.

@@ -116,6 +116,8 @@ class Runner:
     """Tasks, with the image that is not there ("" for a call that the endpoint lacks), of which no trial is begun."""
     _unsupported: Counter[str] = field(default_factory=Counter)
     _some_went_well: set[str] = field(default_factory=set)
+    _ended: int = 0
+    """Trials that came to an end in this invocation."""
     _externals: ExternalRuns = field(init=False)
 
     def __post_init__(self) -> None:
@@ -134,9 +136,16 @@ class Runner:
             with self._scope:
                 await self._run_lanes()
             group.cancel_scope.cancel()
-        if self._stop == "incomplete" and self._hopeless and not self._some_went_well and not self.done:
+        return self._stop if self._stop not in ("", "incomplete") else self._unreachable() or self._stop
+
+    def _unreachable(self) -> Stop:
+        """`unreachable` where no call was of any use, though too few were made to stop under way; else nothing."""
+        for said in self.departures.useless.values():
+            self.board.say(f"{said}; what was done is saved")
             return "unreachable"
-        return self._stop
+        if self._some_went_well or self.done:
+            return ""
+        return "unreachable" if self._hopeless or self._unsupported.total() == self._ended > 0 else ""
 
     async def _run_lanes(self) -> None:
         async with anyio.create_task_group() as lanes:
@@ -208,7 +217,7 @@ class Runner:
                     continue
                 if self._is_hopeless(planned.task.name, route):
                     self._stop = self._stop or "incomplete"
-                    continue
+                    break  # the sample's other epochs are no better
                 yield Work(number, planned, sample, epoch)
 
     def _is_hopeless(self, task: str, route: Route | Refusal) -> bool:
@@ -228,6 +237,7 @@ class Runner:
 
     def _learn(self, task: str, result: Result) -> None:
         """Of how a trial ended: whether the task's others are worth beginning."""
+        self._ended += 1
         if result.outcome == "model" and result.error_kind == "unsupported":
             self._unsupported[task] += 1
             if self._unsupported[task] == UNSUPPORTED_TRIALS and task not in self._some_went_well:

@@ -33,6 +33,8 @@ class Scores:
     group_names: tuple[str, ...] = ()
     extra: Mapping[str, Floats] = field(default_factory=dict)
     """Named further scores of the trials; NaN where a trial has none."""
+    trials: Integers = field(kw_only=True)
+    """How many trials a row stands for: 1, but for those that were planned and never begun, a row a sample."""
 
     @classmethod
     def of(
@@ -68,6 +70,7 @@ class Scores:
             whole(group, alone),
             group_names,
             named,
+            trials=np.ones(n, dtype=np.int64),
         )
         columns = {"sample": scores.sample, "epoch": scores.epoch, "cluster": scores.cluster, "group": scores.group}
         for name, numbers in (columns | named).items():
@@ -85,6 +88,7 @@ class Scores:
             cluster=self.cluster[which],
             group=self.group[which],
             extra={name: column[which] for name, column in self.extra.items()},
+            trials=self.trials[which],
         )
 
     def scored(self) -> Scores:
@@ -109,22 +113,24 @@ class Scores:
 
     def whole(self, groups: Mapping[str, int], epochs: int) -> Scores:
         """These trials with those that were planned and never begun, as if they had ended in errors. `groups`: how many
-        samples there are of each group ("" for none), each with `epochs` trials.
+        samples there are of each group ("" for none), each with `epochs` trials. Those of a sample are one row, so
+        that a run of a billion epochs can be summed up.
         """
         import numpy as np
 
         names = tuple(dict.fromkeys((*self.group_names, *(name for name in groups if name))))
-        present, first, trials = np.unique(self.sample, return_index=True, return_counts=True)
+        present, first, begun = np.unique(self.sample, return_index=True, return_counts=True)
         of_group = self.group[first]
-        missing = np.maximum(epochs - trials, 0)
-        sample, group = [np.repeat(present, missing)], [np.repeat(of_group, missing)]
+        missing = np.maximum(epochs - begun, 0)
+        sample, group, trials = [present[missing > 0]], [of_group[missing > 0]], [missing[missing > 0]]
         after = int(present.max(initial=-1)) + 1
         for name, planned in groups.items():
             number = names.index(name) if name else -1
             there = present.size if number < 0 and len(groups) == 1 else int((of_group == number).sum())
             absent = max(planned - there, 0)
-            sample.append(np.repeat(np.arange(after, after + absent), epochs))
-            group.append(np.full(absent * epochs, number))
+            sample.append(np.arange(after, after + absent))
+            group.append(np.full(absent, number))
+            trials.append(np.full(absent, epochs))
             after += absent
         added = np.concatenate(sample).size
         if not added:
@@ -142,6 +148,7 @@ class Scores:
             group=np.concatenate([self.group, *group]),
             group_names=names,
             extra={name: longer(column, np.nan) for name, column in self.extra.items()},
+            trials=np.concatenate([self.trials, *trials]),
         )
 
     def column(self, name: str) -> Floats:
@@ -163,24 +170,28 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Trials folded to samples: `index` is each trial's row here."""
+    """Trials folded to samples: `index` is each row's place here, `weights` how many trials the row stands for."""
 
     index: NDArray[Any]
+    weights: Integers
     trials: Integers
     clusters: Integers
 
     def mean(self, column: Floats) -> Floats:
         import numpy as np
 
-        return np.bincount(self.index, weights=column, minlength=self.trials.size) / self.trials
+        return np.bincount(self.index, weights=column * self.weights, minlength=self.trials.size) / self.trials
 
 
 def by_sample(scores: Scores) -> Samples:
     """The trials of each sample together."""
     import numpy as np
 
-    _, first, index, trials = np.unique(scores.sample, return_index=True, return_inverse=True, return_counts=True)
+    _, first, index = np.unique(scores.sample, return_index=True, return_inverse=True)
+    index = index.ravel()
+    # Sums in floating point are exact up to 2^53, more trials than a run can have.
+    trials = np.bincount(index, weights=scores.trials, minlength=first.size).astype(np.int64)
     cluster = scores.cluster[first]
     # Samples without a cluster get numbers beyond all that were given.
     own = max(int(cluster.max(initial=-1)), -1) + 1 + np.arange(cluster.size)
-    return Samples(index.ravel(), trials, np.where(cluster < 0, own, cluster))
+    return Samples(index, scores.trials, trials, np.where(cluster < 0, own, cluster))

@@ -197,19 +197,22 @@ def _warn_of_equal_epochs(plan: Plan, say: Say) -> None:
 
 
 def _print_plan(plan: Plan, as_json: bool) -> None:
-    from agentlab.service.boxes import room_for
+    import anyio
+
+    from agentlab.service.boxes import absent, room_for
     from agentlab.service.prepare import boxes_table, plan_table
 
     rows = plan_table(plan.rows)
     config = plan.config
     boxes = boxes_table(plan.specs, room_for(config.sandbox, config.max_sandboxes)) if plan.specs else []
+    why_absent = anyio.run(absent, config.sandbox) if plan.images else ""
     if as_json:
         problems = [{"task": problem.name, "message": problem.message} for problem in plan.problems]
-        print(json.dumps({"plan": rows, "boxes": boxes, "problems": problems}, indent=2))
+        print(json.dumps({"plan": rows, "boxes": boxes, "absent": why_absent, "problems": problems}, indent=2))
         return
     from agentlab.service.cli.tables import print_plan
 
-    print_plan(rows, boxes, plan)
+    print_plan(rows, boxes, why_absent, plan)
 
 
 def _given(flags: dict[str, Any], settings: tuple[str, ...]) -> list[str]:

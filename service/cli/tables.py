@@ -119,7 +119,8 @@ def print_hint(sentence: str) -> None:
     console().print(Text(clean(sentence), style="dim"), soft_wrap=True)
 
 
-def print_plan(rows: list[dict[str, Any]], boxes: list[dict[str, Any]], plan: Plan) -> None:
+def print_plan(rows: list[dict[str, Any]], boxes: list[dict[str, Any]], absent: str, plan: Plan) -> None:
+    """The routes, how many boxes there is room for, and what stands in the way: `absent` says why there are none."""
     network = ("network",) if any(row["network"] for row in rows) else ()
     headings = ("task", "n", "agent", "scorer", "image", *network, "why")
     cells = [[str(row[heading]) for heading in headings] for row in rows]
@@ -127,6 +128,8 @@ def print_plan(rows: list[dict[str, Any]], boxes: list[dict[str, Any]], plan: Pl
     for box in boxes:
         said = f"{box['at_once']} boxes of {box['image']} with {box['memory_mb']} MB at once: {box['why']}"
         console().print(Text(clean(said), style="dim"))
+    if absent:
+        console().print(Text(clean(f"as things are the run would not begin: {absent}"), style="red"), soft_wrap=True)
     for problem in plan.problems:
         console().print(Text(clean(f"{problem.name}: {problem.message}"), style="red"))
 

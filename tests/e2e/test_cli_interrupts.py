@@ -82,6 +82,23 @@ async def test_a_terminate_signal_stops_at_once_and_saves(cli: Cli, endpoint: En
     assert (await cli("run", "--resume", ended.document["run_id"])).code == 0
 
 
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+async def test_a_run_of_a_billion_epochs_stops_as_quickly(cli: Cli, endpoint: Endpoint, how: signal.Signals) -> None:
+    """Each trial that was never begun was made a number of its own: it ended in an allocation error."""
+    endpoint.behave = gate = Gate()
+    cli.write("quiz.py", quiz(2))
+    process = await cli.start(*RUN, "--model", endpoint.spec(), "--epochs", "1000000000", "--json")
+    await gate.reached(2)
+    process.send_signal(how)
+    if how == signal.SIGINT:
+        await line_with(process.stderr, "Ctrl-C again stops at once")
+        gate.open.set()
+    ended = await cli.ended(process)
+    (task,) = ended.document["tasks"]
+    assert ended.code in (130, 143) and task["planned"] == 2_000_000_000 and task["trials"] == WORKERS
+    assert task["bounds"] == pytest.approx([0, 1], abs=1e-6)
+
+
 @pytest.mark.docker
 @pytest.mark.usefixtures("docker")
 async def test_boxes_are_gone_when_a_run_was_stopped(cli: Cli, endpoint: Endpoint) -> None:

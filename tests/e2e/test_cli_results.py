@@ -302,8 +302,13 @@ async def test_the_plan_prints_routes_and_starts_nothing(cli: Cli, unused_tcp_po
         "quickstart_repairs": (4, "docker", "docker"),
     }
     assert all(set(row) == {"task", "n", "agent", "scorer", "image", "network", "why"} for row in rows.values())
+    assert "no.sock does not answer" in planned.document["absent"]
     shown = (await cli(*run, "--harness", "direct", env=absent)).out
     assert "refused" in shown and "use --harness tools" in shown
+    (said,) = [line for line in shown.splitlines() if "would not begin" in line]
+    assert "no.sock does not answer" in said
+    questions = await cli("run", "quickstart_questions", "--plan", "--json", env=absent)
+    assert questions.document["absent"] == "", "no route needs a box"
     assert cli.runs == []
 
 

@@ -111,6 +111,22 @@ async def test_an_endpoint_that_refuses_all_from_the_start_stops_the_run(
     assert resumed.code == 0 and resumed.document["tasks"][0]["outcomes"]["scored"] == N
 
 
+@pytest.mark.parametrize(("n", "code"), [(1, 401), (2, 403), (4, 404)])
+async def test_a_run_too_short_to_be_stopped_that_met_refusals_only_has_measured_nothing(
+    cli: Cli, endpoint: Endpoint, n: int, code: int
+) -> None:
+    """With fewer than five trials a wrong key ended as if all had gone well."""
+    cli.write("quiz.py", quiz(n))
+    endpoint.behave = status(code)
+    ended = await cli(*RUN, "--model", endpoint.spec())
+    assert ended.code == 3 and "Traceback" not in ended.err, ended
+    assert f"{endpoint.base_url} has refused" in ended.err and f"HTTP {code}" in ended.err
+    assert "resume with: agentlab run --resume runs/" in ended.out
+    endpoint.behave = solve
+    resumed = await cli("run", "--resume", "latest", "--json")
+    assert resumed.code == 0 and resumed.document["tasks"][0]["outcomes"]["scored"] == n
+
+
 async def test_refusals_after_a_good_answer_cost_trials_and_not_the_run(cli: Cli, endpoint: Endpoint) -> None:
     cli.write("quiz.py", quiz(N))
     endpoint.queue(solve)
@@ -129,8 +145,9 @@ async def test_a_task_that_the_endpoint_cannot_be_asked_stops_and_others_go_on(c
     raw, good = ended.document["tasks"]
     assert 5 <= raw["outcomes"]["model"] < N / 2 and good["outcomes"]["scored"] == N
     assert ended.err.count("the endpoint has no completions") == 1
-    alone = await cli("run", "raw.py", *RUN[2:], "--model", endpoint.spec(), "--json")
-    assert alone.code == 3 and alone.document["status"] == "unreachable"
+    for few in ((), ("--limit", "2")):
+        alone = await cli("run", "raw.py", *RUN[2:], *few, "--model", endpoint.spec(), "--json")
+        assert alone.code == 3 and alone.document["status"] == "unreachable"
 
 
 @pytest.mark.docker

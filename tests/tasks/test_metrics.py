@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentlab.analysis import statistics as stats
-from agentlab.tasks.metrics import grouped, mean, pass_at, pass_hat, weighted
+from agentlab.tasks.metrics import Metric, grouped, mean, pass_at, pass_hat, weighted
 from agentlab.tasks.scores import Scores
 from agentlab.tasks.types import TaskError
 
@@ -199,6 +199,35 @@ def test_bounds_of_groups_count_the_samples_that_were_never_begun() -> None:
     assert grouped().bounds(whole) == pytest.approx(((1 / 4 + 0 + 0) / 3, (1 + 0 + 1) / 3))
     assert mean().bounds(begun.whole({"": 4}, 2)) == pytest.approx((1 / 8, 7 / 8))
     assert begun.whole({"art": 1, "law": 1}, 1) is begun
+
+
+def test_bounds_of_a_billion_epochs_take_milliseconds() -> None:
+    """Stopping such a run ended in an allocation error."""
+    begun = Scores.of([1.0, 0.0, 1.0], [0, 0, 1])
+    start = time.process_time()
+    low, high = mean().bounds(begun.whole({"": 1000}, 10**9))
+    assert time.process_time() - start < 0.5
+    assert low == pytest.approx(2e-12) and high == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "metric", [mean(), mean("strict"), pass_at(2), pass_hat(3), weighted("strict", "size"), grouped()]
+)
+def test_trials_that_stand_in_one_row_count_as_if_each_had_its_own(metric: Metric) -> None:
+    values, samples, group = [1.0, 0.0, math.nan, 1.0], [0, 0, 1, 2], [0, 0, 1, 1]
+    named = {"strict": [0.5, 0.25, math.nan, 1.0], "size": [2, 4, math.nan, 3]}
+    names = ("art", "law")
+    whole = Scores.of(values, samples, group=group, group_names=names, extra=named).whole({"art": 2, "law": 2}, 4)
+    missing = [0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 3]
+    nothing = [math.nan] * len(missing)
+    each = Scores.of(
+        values + nothing,
+        samples + missing,
+        group=[*group, 0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0],
+        group_names=names,
+        extra={name: [*column, *nothing] for name, column in named.items()},
+    )
+    assert metric.bounds(whole) == pytest.approx(metric.bounds(each))
 
 
 def test_an_mde_beyond_the_whole_scale_is_none() -> None:
