@@ -113,40 +113,42 @@ def _runner(
     departures: Departures,
     judge: MakeJudge | None,
 ) -> Runner:
-    config, harness = plan.config, plan.config.harness
-
-    def setting_of(task: Task, route: Route | Refusal) -> Setting:
-        if isinstance(route, Refusal):
-            return Setting(task, route, task.sampling)
-        own = route.scaffold == harness.scaffold
-        return Setting(
-            task,
-            route,
-            effective_sampling(task, harness),
-            plan.offered(route),
-            harness.limits.agent() if own else AgentLimits(),
-            harness.identity.thinking == "send",
-            judge,
-            system_of(harness.system if own else "", route),
-            terms_of(config),
-        )
-
+    config = plan.config
     return Runner(
         planned=plan.planned,
         planner=plan.planner,
-        setting_of=setting_of,
+        setting_of=lambda task, route: setting_for(plan, task, route, judge),
         models=models,
         pool=pool,
         store=store,
         board=board,
         departures=departures,
         epochs=config.epochs,
-        attempts=harness.limits.attempts,
+        attempts=config.harness.limits.attempts,
         plain_workers=config.max_connections * WORKERS_A_CONNECTION,
         seed=config.seed,
         done=done.numbers,
         attempts_made=done.attempts,
         meter=meter,
+    )
+
+
+def setting_for(plan: Plan, task: Task, route: Route | Refusal, judge: MakeJudge | None) -> Setting:
+    """What all attempts of a task at one route share."""
+    harness = plan.config.harness
+    if isinstance(route, Refusal):
+        return Setting(task, route, task.sampling)
+    own = route.scaffold == harness.scaffold
+    return Setting(
+        task,
+        route,
+        effective_sampling(task, harness),
+        plan.offered(route),
+        harness.limits.agent() if own else AgentLimits(),
+        harness.identity.thinking == "send",
+        judge,
+        system_of(harness.system if own else "", route),
+        terms_of(plan.config),
     )
 
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from agentlab.models.tools import Tool, get_tool
@@ -18,7 +18,7 @@ from agentlab.service.runner import PlannedTask
 from agentlab.tasks.identity import Survey, survey
 from agentlab.tasks.prompting import load_fewshot
 from agentlab.tasks.registry import resolve, split_file
-from agentlab.tasks.types import Task, TaskError, Terms
+from agentlab.tasks.types import Scorer, Task, TaskError, Terms
 
 if TYPE_CHECKING:
     from agentlab.sandboxes.protocol import BoxSpec, ImageBuild
@@ -168,8 +168,8 @@ class Plan:
         return {name: tool for name, tool in self.tools.items() if not BOX_RESOURCES.intersection(tool.resources)}
 
 
-def prepare(config: RunConfig, offers: Callable[[str], frozenset[Any]]) -> Plan:
-    """Resolve and survey the tasks and route their samples.
+def prepare(config: RunConfig, offers: Callable[[str], frozenset[Any]], *, scorers: Sequence[Scorer] = ()) -> Plan:
+    """Resolve and survey the tasks and route their samples. `scorers` grade in place of the tasks' own.
 
     Raises ConfigError for a name that is unknown, and where nothing at all can be run. A task that is broken beside
     one that works becomes a `Problem`.
@@ -182,7 +182,8 @@ def prepare(config: RunConfig, offers: Callable[[str], frozenset[Any]]) -> Plan:
     surveys = []
     for task in resolution.tasks:
         try:
-            surveys.append(survey(task, config.limit, config.seed))
+            graded = replace(task, scorers=tuple(scorers)) if scorers else task
+            surveys.append(survey(graded, config.limit, config.seed))
         except TaskError as error:
             problems.append(Problem(task.name, str(error)))
     if not surveys:

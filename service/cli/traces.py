@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agentlab.service.cli.exits import boundary, fail
+from agentlab.service.cli.replay import replay
 from agentlab.service.cli.results import json_option, runs_dir_option
 from agentlab.service.cli.traces_import import import_command
 
@@ -26,6 +27,7 @@ def traces() -> None:
 
 
 traces.add_command(import_command)
+traces.add_command(replay)
 
 
 @traces.command("show")
