@@ -1,0 +1,35 @@
+"""Every detector on five traces that hold what it looks for, and on five that only look like it."""
+
+from __future__ import annotations
+
+import pytest
+from planted import call_cases, coding_cases, ending_cases
+
+from agentlab.traces.detectors import DETECTORS, detect
+from agentlab.traces.steps import Trace
+
+CASES = coding_cases.CASES | call_cases.CASES | ending_cases.CASES
+PLANTED = [(name, place, trace) for name, (planted, _) in CASES.items() for place, trace in enumerate(planted)]
+CLEAN = [(name, place, trace) for name, (_, clean) in CASES.items() for place, trace in enumerate(clean)]
+
+
+def named(cases: list[tuple[str, int, Trace]]) -> list[str]:
+    return [f"{name}-{place}" for name, place, _ in cases]
+
+
+def test_every_detector_has_five_of_each() -> None:
+    assert set(CASES) == {detector.name for detector in DETECTORS}
+    assert all(len(planted) == len(clean) == 5 for planted, clean in CASES.values())
+
+
+@pytest.mark.parametrize(("name", "place", "trace"), PLANTED, ids=named(PLANTED))
+def test_what_is_planted_is_found_with_its_evidence(name: str, place: int, trace: Trace) -> None:
+    found = [finding for finding in detect(trace) if finding.detector == name]
+    assert found, f"missed; found instead: {[finding.detector for finding in detect(trace)]}"
+    seqs = {stored.seq for stored in trace.events}
+    assert all(finding.seq in seqs and finding.quote and len(finding.quote) <= 200 for finding in found)
+
+
+@pytest.mark.parametrize(("name", "place", "trace"), CLEAN, ids=named(CLEAN))
+def test_what_only_looks_like_it_is_passed_over(name: str, place: int, trace: Trace) -> None:
+    assert not [finding for finding in detect(trace) if finding.detector == name]
