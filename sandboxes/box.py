@@ -325,6 +325,7 @@ _FILE_ERRORS: dict[str, type[OSError]] = {
     "NotADirectoryError": NotADirectoryError,
     "PermissionError": PermissionError,
     "FileExistsError": FileExistsError,
+    "BlockingIOError": BlockingIOError,
     "OSError": OSError,
 }
 

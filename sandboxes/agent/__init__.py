@@ -43,7 +43,7 @@ PYTHON_FLAGS = ("-I", "-S", "-B", "-c", LOADER)
 """The loader imports what the agent will need while it waits for it: an engine takes its time to tell of a start."""
 ROOT_FLAGS = (*PYTHON_FLAGS[:-1], "import ctypes, resource, tarfile\n" + LOADER)
 """The same for a box whose users may be root."""
-MODULES = ("wire", "processes", "files", "tars", "cleaning", "spawning", "filing", "commands", "guest")
+MODULES = ("wire", "processes", "files", "tars", "cleaning", "spawning", "filing", "transfers", "commands", "guest")
 
 
 @cache

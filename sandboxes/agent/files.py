@@ -20,8 +20,8 @@ ENTRY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 """How whatever lies there is opened: never a link, and without waiting, as for a pipe that nobody writes."""
 
 
-def report(error: BaseException) -> None:
-    """Tell the runner what went wrong, in a form that it can raise again."""
+def described(error: BaseException) -> bytes:
+    """What went wrong, in a form that the runner can raise again."""
     if isinstance(error, OSError):
         number = error.errno or 0
         text = error.strerror or str(error)
@@ -33,10 +33,10 @@ def report(error: BaseException) -> None:
         "message": text,
         "path": str(getattr(error, "filename", "") or ""),
     }
-    os.write(2, json.dumps(line).encode()[:8192])
+    return json.dumps(line).encode()[:8192]
 
 
-def write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes | memoryview) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
@@ -90,58 +90,124 @@ def open_parent(path: str, *, make: bool, follow: bool) -> Iterator[tuple[int, s
         os.close(here)
 
 
+class Source:
+    """A regular file that is open to be read, up to a number of bytes. Raises as it is opened: ValueError where it is
+    no regular file or larger, OSError.
+    """
+
+    def __init__(self, path: str, max_bytes: int, follow: bool) -> None:
+        with open_parent(path, make=False, follow=follow) as (folder, name):
+            try:
+                self.fd = os.open(name, ENTRY, dir_fd=folder)
+            except OSError as error:
+                if error.errno in (errno.ELOOP, errno.ENXIO):
+                    raise ValueError(f"{path} is not a regular file") from error
+                error.filename = path
+                raise
+        self._path = path
+        self._left = self._most = max_bytes
+        try:
+            self._look()
+        except BaseException:
+            self.close()
+            raise
+
+    def _look(self) -> None:
+        status = os.fstat(self.fd)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "is a directory", self._path)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"{self._path} is not a regular file")
+        if status.st_size > self._most:
+            raise ValueError(f"{self._path} has {status.st_size} bytes, more than the {self._most} allowed")
+
+    def take(self, room: memoryview) -> int:
+        """Read the next bytes into `room`; how many, which is less than there is room for at the end of the file."""
+        size = os.readv(self.fd, [room[: self._left + 1]])
+        self._left -= size
+        if self._left < 0:
+            raise ValueError(f"{self._path} grew beyond the {self._most} bytes allowed while it was read")
+        return size
+
+    @property
+    def of_the_kernel(self) -> bool:
+        """Whether it lies in /proc, where what is read depends on who reads it."""
+        return os.fstat(self.fd).st_dev == os.stat("/proc").st_dev
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+class Draft:
+    """A new file that takes its name only once it is whole: a link of that name is replaced, never written through.
+
+    Making, finishing and discarding it are for whoever acts as its user; all raise OSError. Its directory is not kept
+    open meanwhile: by /proc/self/fd it could be entered without going through those above it.
+    """
+
+    def __init__(self, path: str, follow: bool, most: int = -1) -> None:
+        self._path = path
+        self._follow = follow
+        self._draft = f".agentlab-{os.getpid()}-{os.urandom(6).hex()}"
+        self._left = most
+        with open_parent(path, make=True, follow=follow) as (folder, _), self._named():
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._fd = os.open(self._draft, flags, 0o600, dir_fd=folder)
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Errors tell of the file, not of its draft."""
+        try:
+            yield
+        except OSError as error:
+            raise type(error)(error.errno, error.strerror, self._path) from error
+
+    def add(self, data: bytes) -> None:
+        with self._named():
+            if self._left >= 0:
+                self._left -= len(data)
+                if self._left < 0:
+                    raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            write_all(self._fd, data)
+
+    def finish(self, mode: int) -> None:
+        """Give it its name."""
+        with open_parent(self._path, make=False, follow=self._follow) as (folder, name), self._named():
+            os.fchmod(self._fd, mode & 0o777)
+            os.rename(self._draft, name, src_dir_fd=folder, dst_dir_fd=folder)
+        os.close(self._fd)
+
+    def discard(self) -> None:
+        """Remove it, where it still is."""
+        os.close(self._fd)
+        with contextlib.suppress(OSError), open_parent(self._path, make=False, follow=self._follow) as (folder, _):
+            os.unlink(self._draft, dir_fd=folder)
+
+
 def read(path: str, max_bytes: int, follow: bool) -> None:
     """Copy a regular file to descriptor 1."""
-    with open_parent(path, make=False, follow=follow) as (folder, name):
-        try:
-            fd = os.open(name, ENTRY, dir_fd=folder)
-        except OSError as error:
-            if error.errno in (errno.ELOOP, errno.ENXIO):
-                raise ValueError(f"{path} is not a regular file") from error
-            error.filename = path
-            raise
-    status = os.fstat(fd)
-    if stat.S_ISDIR(status.st_mode):
-        raise IsADirectoryError(errno.EISDIR, "is a directory", path)
-    if not stat.S_ISREG(status.st_mode):
-        raise ValueError(f"{path} is not a regular file")
-    if status.st_size > max_bytes:
-        raise ValueError(f"{path} has {status.st_size} bytes, more than the {max_bytes} allowed")
-    left = max_bytes
-    while left >= 0:
-        chunk = os.read(fd, min(CHUNK, left + 1))
-        if not chunk:
+    source = Source(path, max_bytes, follow)
+    room = memoryview(bytearray(CHUNK))
+    while True:
+        size = source.take(room)
+        write_all(1, room[:size])
+        if size == 0:
             return
-        left -= len(chunk)
-        write_all(1, chunk)
-    raise ValueError(f"{path} grew beyond the {max_bytes} bytes allowed while it was read")
 
 
 def write(path: str, mode: int, follow: bool) -> None:
-    """Copy descriptor 0 into a new file that then takes the name: a link of that name is replaced, never written
-    through.
-    """
-    with open_parent(path, make=True, follow=follow) as (folder, name):
-        draft = f".agentlab-{os.getpid()}-{os.urandom(6).hex()}"
-        try:
-            fd = os.open(
-                draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder
-            )
-        except OSError as error:
-            error.filename = path
-            raise
-        try:
-            while True:
-                chunk = os.read(0, CHUNK)
-                if not chunk:
-                    break
-                write_all(fd, chunk)
-            os.fchmod(fd, mode & 0o777)
-            os.close(fd)
-            os.rename(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
-        except OSError as error:
-            os.unlink(draft, dir_fd=folder)
-            raise type(error)(error.errno, error.strerror, path) from error
+    """Copy descriptor 0 into a file of that name."""
+    draft = Draft(path, follow)
+    try:
+        while True:
+            chunk = os.read(0, CHUNK)
+            if not chunk:
+                break
+            draft.add(chunk)
+        draft.finish(mode)
+    except OSError:
+        draft.discard()
+        raise
 
 
 def changed_since(moment_ns: int, places: list[str], most: int) -> None:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from agentlab.sandboxes.agent import cleaning, commands, filing, guest, processes, spawning, wire
+from agentlab.sandboxes.agent import cleaning, commands, files, filing, guest, processes, spawning, transfers, wire
 
 if TYPE_CHECKING:
     from agentlab.sandboxes.agent import relay
@@ -39,6 +39,8 @@ class Agent:
             raise RuntimeError("the agent must be the first process of a box")
         self._epoll = select.epoll()
         self._frames = wire.Frames()
+        self._inbox = memoryview(bytearray(1 << 18))
+        self._transfers: transfers.Transfers | None = None
         self._commands: dict[int, commands.Command] = {}
         self._shells: dict[int, commands.Shell] = {}
         self._watched: dict[int, Watched] = {}
@@ -81,11 +83,15 @@ class Agent:
                 elif self._relay is None or not self._relay.serve(fd):
                     self._serve(fd, event)
             self._collect()
+            if self._transfers is not None:
+                self._transfers.move()
             if self._silence is not None and time.monotonic() > self._heard + self._silence:
                 self._leave()
 
     def _patience(self) -> float:
         """Seconds until somebody's time is up."""
+        if self._transfers is not None and self._transfers.moving:
+            return 0
         moments = [command.wake_at for command in self._commands.values()]
         moments += [shell.deadline for shell in self._shells.values()]
         if self._silence is not None:
@@ -94,11 +100,12 @@ class Agent:
         return max(0.0, min(due) - time.monotonic()) + 0.0005 if due else -1
 
     def _listen(self) -> None:
-        data = os.read(0, 1 << 18)
-        if not data:
+        # Into a place of its own: memory for so much would be asked of the kernel anew each time.
+        size = os.readv(0, [self._inbox])
+        if not size:
             self._leave()
         self._heard = time.monotonic()
-        for text, payload in self._frames.feed(data):
+        for text, payload in self._frames.feed(self._inbox[:size]):
             request = json.loads(text)
             try:
                 self._handlers[request["op"]](request, payload)
@@ -178,11 +185,13 @@ class Agent:
 
     # Replies.
 
-    def _reply(self, header: Message, payload: bytes = b"") -> None:
+    def _reply(self, header: Message, payload: bytes | memoryview = b"") -> None:
         """Write a frame, waiting as long as the runner takes: it always reads."""
-        view = memoryview(wire.encode(header, payload))
-        while view:
-            view = view[os.write(1, view) :]
+        head = wire.head(header, len(payload))
+        written = os.writev(1, [head, payload])
+        if written < len(head):
+            files.write_all(1, head[written:])
+        files.write_all(1, memoryview(payload)[max(0, written - len(head)) :])
 
     def _fail(self, request: int, error: BaseException) -> None:
         self._reply({"id": request, "t": "fail", "kind": type(error).__name__, "message": str(error)[:2000]})
@@ -207,6 +216,12 @@ class Agent:
             del self._rlimits["RLIMIT_NPROC"]
         if not (self._users.single or self._rlimits):
             self._starter = spawning.starter(self._users)
+        if self._users.root is None:
+            if not self._users.single:
+                # Acting as a user, the agent is to have no more than that user's rights.
+                os.setgroups([])
+            os.umask(0o022)
+            self._transfers = transfers.Transfers(self._users, self._reply, self._rlimits.get("RLIMIT_FSIZE", -1))
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(KEPT_PREFIXES)}
         self._env = {key: value for key, value in inherited.items() if key not in KEPT_FROM_KEEPER}
         self._env.setdefault("PATH", PATH)
@@ -249,7 +264,15 @@ class Agent:
         self._launch(request, payload, start, number)
 
     def _on_file(self, request: Message, payload: bytes) -> None:
-        """What is done to files: the same as a command, with a function in place of a program."""
+        """What is done to files: where the agent cannot do it itself, the same as a command, with a function in place
+        of a program.
+        """
+        if (
+            self._transfers is not None
+            and request["what"] in ("read", "write")
+            and self._transfers.begin(request, payload)
+        ):
+            return
         number = self._next()
 
         def body() -> None:
@@ -277,11 +300,15 @@ class Agent:
         self._feed(request["id"], command, payload, last=not request["more"])
 
     def _on_data(self, request: Message, payload: bytes) -> None:
+        if self._transfers is not None and self._transfers.feed(request["id"], payload, request["last"]):
+            return
         command = self._commands.get(request["id"])
         if command is not None:
             self._feed(request["id"], command, payload, last=request["last"])
 
     def _on_kill(self, request: Message, payload: bytes) -> None:
+        if self._transfers is not None and self._transfers.drop(request["id"]):
+            return
         command = self._commands.get(request["id"])
         if command is not None:
             command.kill()
@@ -335,6 +362,8 @@ class Agent:
         processes.kill_everyone(self._users)
         self._collect()
         self._shells.clear()
+        if self._transfers is not None:
+            self._transfers.drop_all()
         # Nobody knows what was changed in a whole system.
         writable = self._users.root is not None
         found = ["a writable system"] if writable else cleaning.reset(self._places, self._users)

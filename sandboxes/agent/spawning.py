@@ -100,7 +100,7 @@ def _say_why(error: BaseException) -> int:
         if isinstance(error, CannotRunError):
             os.write(2, f"agentlab: {error}\n".encode("utf-8", "replace"))
             return error.code
-        files.report(error)
+        os.write(2, files.described(error))
     return files.FAILED
 
 

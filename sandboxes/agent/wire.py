@@ -23,12 +23,20 @@ class FrameError(Exception):
     """A frame that makes no sense."""
 
 
+_as_text = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+def head(header: Header, size: int) -> bytes:
+    """The bytes of a frame up to its payload of that size. Raises FrameError where a part is beyond its bound."""
+    text = _as_text(header).encode()
+    if len(text) > MAX_HEADER or size > MAX_PAYLOAD:
+        raise FrameError(f"a frame of {len(text)} + {size} bytes is too large")
+    return PREFIX.pack(len(text), size) + text
+
+
 def encode(header: Header, payload: bytes = b"") -> bytes:
     """The bytes of one frame. Raises FrameError where a part is beyond its bound."""
-    text = json.dumps(header, separators=(",", ":")).encode()
-    if len(text) > MAX_HEADER or len(payload) > MAX_PAYLOAD:
-        raise FrameError(f"a frame of {len(text)} + {len(payload)} bytes is too large")
-    return PREFIX.pack(len(text), len(payload)) + text + payload
+    return head(header, len(payload)) + payload
 
 
 class Frames:
@@ -37,7 +45,7 @@ class Frames:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    def feed(self, data: bytes | memoryview) -> Iterator[tuple[bytes, bytes]]:
         self._buffer += data
         start = 0
         try:

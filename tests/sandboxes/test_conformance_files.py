@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import io
 import tarfile
@@ -50,6 +51,45 @@ async def test_what_cannot_be_read_says_why(box: Sandbox) -> None:
     with pytest.raises(ValueError, match="6 bytes, more than the 5"):
         await box.read_file("big", max_bytes=5)
     assert await box.read_file("big", max_bytes=6) == b"12345\n"
+
+
+async def test_files_of_the_kernel_tell_nothing_of_the_boxs_keeper(box: Sandbox) -> None:
+    assert b"\nPid:\t1\n" not in await box.read_file("/proc/self/status")
+    for name in ("/proc/1/environ", "/proc/1/maps"):
+        with pytest.raises((PermissionError, FileNotFoundError)):
+            await box.read_file(name)
+
+
+LEASE = "import fcntl, sys; f = open('held', 'w'); fcntl.fcntl(f, 1024, 1); print(flush=True); sys.stdin.read()"
+
+
+async def test_a_file_that_is_held_makes_nobody_wait(box: Sandbox) -> None:
+    async with box.stream(["python3", "-c", LEASE]) as holder:
+        async for _ in holder:
+            break
+        with pytest.raises(BlockingIOError):
+            await box.read_file("held")
+        assert (await box.exec(["true"])).ok
+
+
+async def test_many_files_at_once_and_commands_between_them(box: Sandbox) -> None:
+    contents = [bytes([number]) * 700_000 for number in range(6)]
+    await asyncio.gather(*(box.write_file(f"file{n}", data) for n, data in enumerate(contents)))
+    reads = [box.read_file(f"file{n}") for n in range(6)]
+    *found, listed = await asyncio.gather(*reads, box.exec(["sh", "-c", "ls -A | wc -l"]))
+    assert found == contents
+    assert listed.stdout.strip() == b"6"
+
+
+async def test_a_file_given_up_half_way_leaves_nothing(box: Sandbox) -> None:
+    writing = asyncio.create_task(box.write_file("big", bytes(20 << 20)))
+    while not (await box.exec(["ls", "-A"])).stdout:
+        assert not writing.done()
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    left = (await box.exec(["ls", "-A"])).stdout
+    assert not left or left == b"big\n"
 
 
 async def test_writing_replaces_a_link_and_never_follows_it(box: Sandbox) -> None:
