@@ -12,6 +12,7 @@ import click
 from agentlab.service.cli.exits import boundary, fail
 from agentlab.service.cli.replay import replay
 from agentlab.service.cli.results import json_option, runs_dir_option
+from agentlab.service.cli.traces_export import export_command
 from agentlab.service.cli.traces_import import import_command
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def traces() -> None:
     """Read what happened in a trial, step by step."""
 
 
+traces.add_command(export_command)
 traces.add_command(import_command)
 traces.add_command(replay)
 
