@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agentlab.service.cli.exits import boundary, fail
+from agentlab.service.cli.forks import fork, locate
 from agentlab.service.cli.replay import replay
 from agentlab.service.cli.results import json_option, runs_dir_option
 from agentlab.service.cli.traces_export import export_command
@@ -29,7 +30,8 @@ def traces() -> None:
 
 traces.add_command(export_command)
 traces.add_command(import_command)
-traces.add_command(replay)
+for command in (replay, fork, locate):
+    traces.add_command(command)
 
 
 @traces.command("show")
