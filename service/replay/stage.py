@@ -18,7 +18,7 @@ from agentlab.service.prepare import PlanRow, prepare
 from agentlab.service.resume import stored_config, stored_harness
 from agentlab.service.runner import prompt_for
 from agentlab.service.trial import Prompt, Result, Setting, attempt
-from agentlab.tasks.identity import diff_payloads
+from agentlab.tasks.differences import diff_payloads
 from agentlab.tasks.loading import located_samples
 from agentlab.tasks.prompting import load_fewshot
 from agentlab.tasks.types import Sample, Scorer, Task
