@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 
+from agentlab.models.options import ClientOptions
 from agentlab.models.presence import Departures
 from agentlab.models.prices import CostMeter
 from agentlab.models.protocol import Model, Sampling
@@ -39,13 +40,20 @@ async def open_judge(config: RunConfig, meter: CostMeter, departures: Departures
     if not config.harness.judge:
         yield None
         return
-    spec = parse_model(config.harness.judge)
+    async with named_judge(config.harness.judge, client_options(config, meter, departures, "judge")) as make_judge:
+        yield make_judge
+
+
+@asynccontextmanager
+async def named_judge(name: str, options: ClientOptions) -> AsyncIterator[MakeJudge]:
+    """The judge that a user named. Raises ConfigError for a scripted one, ModelError."""
+    spec = parse_model(name)
     if spec.provider == "scripted":
-        raise ConfigError(f"judge {config.harness.judge!r}: a scripted model cannot judge")
+        raise ConfigError(f"judge {name!r}: a scripted model cannot judge")
     if not spec.name:
         # The judge is part of what is measured, so it is named, not found out.
         raise ConfigError(f"judge {spec.shown!r}: name the model, {spec.shown}#NAME")
-    model = await open_model(spec, client_options(config, meter, departures, "judge"))
+    model = await open_model(spec, options)
     try:
         await probe(model)
         yield lambda recorder: ModelJudge(model, recorder)

@@ -162,8 +162,8 @@ def crosswalk(value: str) -> Crosswalk:
 
 
 def from_agentrx(name: str) -> tuple[Category, ...]:
-    """Our labels for a category of AgentRx, whose spelling varies: case, blanks and the two spellings of the first
-    category do not matter. Empty for what is none of the ten.
+    """Our labels for a category of AgentRx, whose spelling varies: case, blanks and the shorter names that its labels
+    use do not matter. Empty for what is none of the ten.
     """
     wanted = _folded(name)
     return tuple(category for category in ALL if _folded(category.agentrx) == wanted)
@@ -201,10 +201,17 @@ def _matching(name: str, other: Callable[[Category], str]) -> tuple[Category, ..
     return tuple(category for category in ALL if wanted and _folded(other(category)) == wanted)
 
 
+_SPELLINGS = {
+    "instruction adherence failure": "instruction plan adherence failure",
+    "misinterpretation of tool output": "misinterpretation of tool output handoff failure",
+}
+"""What AgentRx's labels say where its list of categories says more."""
+
+
 def _folded(name: str) -> str:
     words = "".join(letter if letter.isalnum() else " " for letter in name.lower()).split()
     text = " ".join(words).removesuffix(" use sparingly")
-    return {"instruction adherence failure": "instruction plan adherence failure"}.get(text, text)
+    return _SPELLINGS.get(text, text)
 
 
 def boundaries_of(values: Iterable[str]) -> dict[Boundary, int]:

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from agentlab.service.cli.exits import boundary, fail
-from agentlab.service.cli.forks import fork, locate
 from agentlab.service.cli.replay import replay
 from agentlab.service.cli.results import json_option, runs_dir_option
-from agentlab.service.cli.traces_export import export_command
 from agentlab.service.cli.traces_import import import_command
+from agentlab.service.cli.traces_train import train_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,10 +27,9 @@ def traces() -> None:
     """Read what happened in a trial, step by step."""
 
 
-traces.add_command(export_command)
 traces.add_command(import_command)
-for command in (replay, fork, locate):
-    traces.add_command(command)
+traces.add_command(replay)
+traces.add_command(train_command)
 
 
 @traces.command("show")

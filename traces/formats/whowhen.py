@@ -18,7 +18,9 @@ _CORRECT = ("is_correct", "is_corrected")  # both spellings are in the published
 
 
 def matches(record: Any) -> bool:
-    return isinstance(record, dict) and is_list_of(record.get("history"), "content") and "mistake_step" in record
+    """Also a record whose labels are not known yet."""
+    told = isinstance(record, dict) and ("mistake_step" in record or "question_ID" in record)
+    return told and is_list_of(record.get("history"), "content")
 
 
 def read(record: dict[str, Any], source: Source) -> Iterator[ImportedTrace]:

@@ -1,0 +1,1 @@
+"""Where a failed trace went wrong: which step decided it, who made it, and in what way."""
