@@ -106,7 +106,7 @@ class _Writer:
         result.traces += 1
         result.turns += len(trace.events)
         result.formats[trace.format] += 1
-        result.unmapped.update(trace.rest.keys())
+        result.unmapped.update(trace.rest.keys() if trace.unmapped is None else trace.unmapped)
         if trace.model:
             self._models[trace.model] = None
         if trace.value is not None:

@@ -13,7 +13,7 @@ from pydantic_core import PydanticSerializationError
 
 from agentlab.service.config import RunConfig, told_in_a_line
 from agentlab.service.harness import ConfigError, Harness
-from agentlab.tasks.identity import diff_payloads
+from agentlab.tasks.differences import diff_payloads, in_words
 from agentlab.traces.reader import RunReader
 from agentlab.traces.redaction import REDACTED, redacted
 from agentlab.traces.store import RunStore
@@ -42,7 +42,7 @@ def stored_config(document: dict[str, Any], overrides: dict[str, Any]) -> RunCon
     # A model or a harness may differ in what is not measured: `refuse_changes` compares what is.
     refused = [key for key in changed if key not in config.volatile and key not in ("model", "harness")]
     if refused:
-        lines = [f"  {key}: {getattr(config, key)!r} -> {changed[key]!r}" for key in refused]
+        lines = [f"  {key}: {in_words(getattr(config, key))} -> {in_words(changed[key])}" for key in refused]
         raise ConfigError(
             "the run cannot be resumed with other settings; start a new run, or leave out:\n" + "\n".join(lines)
         )
@@ -135,12 +135,18 @@ def refuse_changes(stored: dict[str, Any], now: dict[str, Any]) -> None:
             lines += [f"  task {name}: {line}" for line in diff_payloads(stored[name]["task"], now[name]["task"])]
         else:
             # Runs from before this was stored are believed.
-            before = stored[name].get("trials") or now[name].get("trials", {})
-            lines += [f"  task {name}: trials: {line}" for line in diff_payloads(before, now[name].get("trials", {}))]
+            after = now[name].get("trials", {})
+            before = stored[name].get("trials") or after
+            lines += [f"  task {name}: {line}" for line in diff_payloads(_selection(before), _selection(after))]
             lines += _config_changes(name, stored[name]["scaffolds"], now[name]["scaffolds"])
     if lines:
         shown = lines[:20] + ([f"  ... and {len(lines) - 20} more"] if len(lines) > 20 else [])
         raise ConfigError("the run cannot be resumed, it would measure something else:\n" + "\n".join(shown))
+
+
+def _selection(trials: dict[str, Any]) -> dict[str, Any]:
+    """Which trials a task has, by names that a person understands."""
+    return {{"first": "number of its first trial"}.get(key, key): value for key, value in trials.items()}
 
 
 def _config_changes(task: str, stored: dict[str, Any], now: dict[str, Any]) -> list[str]:

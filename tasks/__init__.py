@@ -26,7 +26,8 @@ from agentlab.tasks.types import (
 
 if TYPE_CHECKING:
     from agentlab.tasks.data import DataSource, MemorySource, concat, join
-    from agentlab.tasks.identity import Survey, TaskIdentity, diff_payloads, survey, task_identity
+    from agentlab.tasks.differences import diff_payloads
+    from agentlab.tasks.identity import Survey, TaskIdentity, survey, task_identity
     from agentlab.tasks.loading import load_samples
     from agentlab.tasks.prompting import load_fewshot, render, render_continuations, render_raw
     from agentlab.tasks.registry import Resolution, TaskInfo, TaskProblem, discover, list_tasks, resolve
@@ -39,7 +40,7 @@ _LAZY = {
     "join": "data",
     "Survey": "identity",
     "TaskIdentity": "identity",
-    "diff_payloads": "identity",
+    "diff_payloads": "differences",
     "survey": "identity",
     "task_identity": "identity",
     "load_samples": "loading",

@@ -17,6 +17,7 @@ from agentlab.tasks.types import Sample, Suite, Task, TaskError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 _SHOTS = re.compile(r"(\d{1,3})shots?")
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
 _TASK_FIELDS = frozenset(f.name for f in dataclasses.fields(Task))
 
 TaskFunction: TypeAlias = Callable[..., Task]
@@ -49,7 +50,10 @@ class TaskDefinition:
         return " ".join((inspect.getdoc(self.function) or "").split("\n\n")[0].split())
 
     def build(self, variant: str = "", *, arguments: Mapping[str, Any] | None = None) -> Task:
-        """The task, with `variant` (`3shot`, `mc`, `key=value`, several joined by `:`) applied. Raises TaskError."""
+        """The task, with `variant` (`3shot`, `mc`, `key=value`, several joined by `:`) applied.
+
+        Raises TaskError; also for a ValueError of the function where parameters were typed, which it must be about.
+        """
         specs = [spec for spec in variant.split(":") if spec]
         chosen: dict[str, Any] = dict(arguments or {})
         shots: int | None = None
@@ -75,7 +79,12 @@ class TaskDefinition:
             raise TaskError(
                 f"{name}: neither a parameter nor a field of the task: {', '.join(unknown)}", where=self.origin
             )
-        made = self.function(**{key: value for key, value in chosen.items() if key in parameters})
+        try:
+            made = self.function(**{key: value for key, value in chosen.items() if key in parameters})
+        except ValueError as error:
+            if "=" not in name:
+                raise
+            raise TaskError(f"{name}: {error}") from error
         if not isinstance(made, Task):
             raise TaskError(f"{self.name}() must return a Task, got {type(made).__name__}", where=self.origin)
         made = dataclasses.replace(made, **overrides) if overrides else made
@@ -104,17 +113,14 @@ class TaskDefinition:
 
     def _with_shots(self, made: Task, shots: int, name: str) -> Task:
         if made.fewshot is None:
-            raise TaskError(f"{name}: {self.name} declares no few-shot examples", where=self.origin)
+            raise TaskError(f"{name}: {self.name} declares no few-shot examples")
         return dataclasses.replace(made, fewshot=dataclasses.replace(made.fewshot, n=shots))
 
     def _argument(self, key: str, text: str) -> Any:
         """`text` as the parameter's type says: its default's type, else as YAML would read a scalar."""
         parameter = inspect.signature(self.function).parameters.get(key)
         if parameter is None:
-            raise TaskError(
-                f"{self.name} has no parameter {key!r}{_names('; it has', self.parameters).rstrip('.')}",
-                where=self.origin,
-            )
+            raise TaskError(f"{self.name} has no parameter {key!r}{_names('; it has', self.parameters).rstrip('.')}")
         if isinstance(parameter.default, str):
             return text
         import yaml
@@ -130,7 +136,7 @@ class TaskDefinition:
         if wanted is float and type(value) is int:
             return float(value)
         if wanted is not None and type(value) is not wanted:
-            raise TaskError(f"{self.name}: {key} must be {wanted.__name__}, got {text!r}", where=self.origin)
+            raise TaskError(f"{self.name}: {key} must be {_KINDS[wanted]}, not {text!r}")
         return value
 
     @property
@@ -140,7 +146,7 @@ class TaskDefinition:
 
     def _unknown(self, spec: str) -> TaskError:
         known = _names(" Named variants", self.variants) + _names(" Parameters", self.parameters)
-        return TaskError(f"{self.name} has no variant {spec!r}.{known} Few-shot: Nshot", where=self.origin)
+        return TaskError(f"{self.name} has no variant {spec!r}.{known} Few-shot: Nshot")
 
 
 def _names(label: str, names: Mapping[str, Any] | tuple[str, ...]) -> str:

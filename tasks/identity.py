@@ -11,7 +11,6 @@ import hashlib
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, TypeAlias
 
 import msgspec
@@ -234,31 +233,3 @@ def canonical_json(payload: Any) -> bytes:
 def hash_payload(payload: Mapping[str, Any]) -> str:
     """sha256 of the canonical JSON, in hex."""
     return hashlib.sha256(canonical_json(payload)).hexdigest()
-
-
-def diff_payloads(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What changed, a line each: `prompt: 'a' -> 'b'`. Left-out fields are shown as (default)."""
-    before, after = dict(_flat(old)), dict(_flat(new))
-    return [
-        f"{path}: {_shown(before, path)} -> {_shown(after, path)}"
-        for path in dict.fromkeys((*before, *after))
-        if before.get(path) != after.get(path) or (path in before) != (path in after)
-    ]
-
-
-def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        for key, inner in value.items():
-            yield from _flat(inner, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list | tuple) and value:
-        for index, inner in enumerate(value):
-            yield from _flat(inner, f"{path}[{index}]")
-    elif path:
-        yield path, value
-
-
-def _shown(values: Mapping[str, Any], path: str, width: int = 100) -> str:
-    if path not in values:
-        return "(default)"
-    text = repr(values[path])
-    return text if len(text) <= width else "".join(islice(text, width - 3)) + "..."

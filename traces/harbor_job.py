@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from agentlab.traces.atif import trajectory
 from agentlab.traces.events import (
     Artifact,
     ErrorRaised,
@@ -22,12 +21,11 @@ from agentlab.traces.events import (
     Scored,
     ToolCallEvent,
 )
+from agentlab.traces.formats.atif_export import NAMESPACE, trajectory, trajectory_id_of
 from agentlab.traces.reader import RunReader
 from agentlab.traces.render import render_trace
 from agentlab.traces.rows import AttemptRow
 
-NAMESPACE = uuid.UUID("6f0e9a52-8d0c-5f5e-9f0a-7c1d3f6b2a11")
-"""Of the ids that are made of run and trial: the same export, the same ids."""
 STEP = "step"
 """The key of a `Note` that tells which step begins."""
 LOG = "test-stdout.txt"
@@ -105,7 +103,7 @@ def _result(reader: RunReader, document: dict[str, Any], trial: _Trial) -> dict[
     scored = row.outcome == "scored"
     rewards = dict(row.scores) or {"reward": row.value or 0.0}
     return {
-        "id": str(uuid.uuid5(NAMESPACE, f"{document['run_id']}/{row.trial}")),
+        "id": trajectory_id_of(str(document["run_id"]), row.trial),
         "task_name": f"{row.task}/{row.sample}" if row.task != row.sample else row.task,
         "trial_name": trial.name,
         "trial_uri": trial.folder.resolve().as_uri(),

@@ -162,17 +162,17 @@ def to_json(events: Iterable[Event | StoredEvent]) -> list[dict[str, Any]]:
     rows = []
     for number, event in _numbered(events):
         plain: dict[str, Any] = msgspec.to_builtins(event, enc_hook=repr, str_keys=True)
-        rows.append({"step": number, **_finite(plain)})
+        rows.append({"step": number, **finite(plain)})
     return rows
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """JSON has no NaN and no infinities: they become null and words."""
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None if value != value else str(value)
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list) else value
+        return {key: finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, list) else value
 
 
 class _Body:

@@ -43,15 +43,8 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS:
-            ctx.fail(_unknown(args[0]))
+            raise click.exceptions.NoSuchCommand(args[0], possibilities=COMMANDS, ctx=ctx)
         return super().resolve_command(ctx, args)
-
-
-def _unknown(name: str) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(name, COMMANDS, 1)
-    return f"there is no command {name!r}" + (f"; did you mean {near[0]}?" if near else "")
 
 
 @click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -68,7 +61,20 @@ def main(args: list[str] | None = None) -> Any:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that knows no ± still gets its numbers
     try:
-        return cli.main(args=args, prog_name="agentlab", standalone_mode=True)
+        # Not standalone: click's own mistakes are told like all others, in one line.
+        return cli.main(args=args, prog_name="agentlab", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()  # a group without a command is asked what it can do
+        return error.exit_code
+    except click.Abort:
+        from agentlab.service.cli.exits import INTERRUPTED, fail
+
+        fail("stopped", INTERRUPTED)
+    except click.UsageError as error:
+        from agentlab.service.cli.exits import fail
+        from agentlab.service.cli.mistakes import told
+
+        fail(told(error))
     except BrokenPipeError:
         # The reader (a pager, head) has left: not an error of ours, and the interpreter must not complain at exit
         # either.

@@ -15,9 +15,9 @@ from agentlab.service.cli.results import json_option
 
 if TYPE_CHECKING:
     from agentlab.tasks.definitions import TaskDefinition
-    from agentlab.tasks.registry import Resolution
+    from agentlab.tasks.registry import Resolution, TaskInfo
     from agentlab.tasks.suites import ResolvedSuite
-    from agentlab.tasks.types import Task
+    from agentlab.tasks.types import Sample, Task
 
 COMBINED = {
     "mean": "the mean of its members, each weighed alike",
@@ -25,6 +25,14 @@ COMBINED = {
     "none": "no value of its own",
 }
 """How a suite's members become one value, by `Suite.combine`."""
+
+PROMPTS = {
+    "first_prompt": "without a box (--harness direct)",
+    "first_prompt_in_box": "in a box (--harness tools), behind the harness's own system prompt",
+}
+"""The first sample as a model sees it, by the route that it takes."""
+KINDS = ("suite", "questions", "work in a box")
+"""What a table lists together."""
 
 
 @click.group()
@@ -65,7 +73,10 @@ def list_all(file: str | None, as_json: bool) -> None:
         keys = ("name", "kind", "group", "requires", "variants", "members", "licence", "description")
         print(json.dumps([{key: getattr(info, key) for key in keys} for info in infos], indent=2))
     elif infos:
-        rows = [[info.name, info.kind, ", ".join(info.requires), info.licence, info.description] for info in infos]
+        rows = sorted(
+            ([info.name, _kind(info), ", ".join(info.requires), info.licence, info.description] for info in infos),
+            key=lambda row: (KINDS.index(row[1]), row[0]),
+        )
         headings = ("name", "kind", "requires", "licence", "what it is")
         print_table(console(), headings, rows, spare=("licence",), shrink="what it is")
         print_hint(f"variants, data and the first prompt: agentlab tasks show {f'{file}::NAME' if file else 'NAME'}")
@@ -75,12 +86,16 @@ def list_all(file: str | None, as_json: bool) -> None:
         raise SystemExit(2)
 
 
+def _kind(info: TaskInfo) -> str:
+    return "suite" if info.kind == "suite" else KINDS[2 if info.requires else 1]
+
+
 @tasks.command("show")
 @click.argument("name")
 @json_option
 def show(name: str, as_json: bool) -> None:
     """Show a task: what it asks, what it requires, how it is scored, its variants, and its first sample as the model
-    would see it. Of a suite: its members, and how their scores become one.
+    would see it on each route. Of a suite: its members, and how their scores become one.
     """
     from agentlab.service.cli.tables import console
     from agentlab.tasks.registry import resolve
@@ -97,10 +112,13 @@ def show(name: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps(described, indent=2))
         return
-    _print_facts({key: value for key, value in described.items() if key != "first_prompt"})
-    for message in described["first_prompt"]:
-        console().print(f"\n[dim]{message['role']}[/dim]")
-        console().print(clean(message["content"]), markup=False)
+    prompts = {how: described.pop(key) for key, how in PROMPTS.items()}
+    _print_facts(described)
+    for how, messages in prompts.items():
+        for message in messages:
+            where = f", {how}" if described["requires"] else ""
+            console().print(f"\n[dim]{message['role']}{where}[/dim]")
+            console().print(clean(message["content"]), markup=False)
 
 
 def _suite(name: str, resolution: Resolution) -> ResolvedSuite | None:
@@ -178,7 +196,6 @@ def _one(name: str, resolution: Resolution) -> Task:
 
 def _describe(task: Task, definition: TaskDefinition | None) -> dict[str, Any]:
     from agentlab.tasks.identity import survey
-    from agentlab.tasks.prompting import load_fewshot, render, render_raw
     from agentlab.tasks.types import TaskError
 
     described: dict[str, Any] = {
@@ -199,14 +216,23 @@ def _describe(task: Task, definition: TaskDefinition | None) -> dict[str, Any]:
         found = survey(task)
         _, sample = next(iter(found.samples()))
     except TaskError as error:
-        return {**described, "data": str(error), "first_prompt": []}
+        return {**described, "data": str(error), **{key: [] for key in PROMPTS}}
     described |= {"samples": found.n_total, "task_hash": found.identity.task_hash[:16]}
+    # What is answered by files cannot be asked without a box; what requires nothing is asked in none.
+    asked = {"first_prompt": task.answer != "workspace", "first_prompt_in_box": bool(task.requires)}
+    return described | {
+        key: _prompt(task, sample, in_box=key == "first_prompt_in_box") if shown else [] for key, shown in asked.items()
+    }
+
+
+def _prompt(task: Task, sample: Sample, *, in_box: bool) -> list[dict[str, str]]:
+    from agentlab.tasks.prompting import load_fewshot, render, render_raw
+
+    examples = load_fewshot(task)
     if task.prompt_mode == "raw" or task.method == "loglikelihood":
-        prompt = [{"role": "prompt", "content": render_raw(task, sample, examples=load_fewshot(task))}]
-    else:
-        messages = render(task, sample, in_box=bool(task.requires), examples=load_fewshot(task))
-        prompt = [{"role": message.role, "content": message.text} for message in messages]
-    return {**described, "first_prompt": prompt}
+        return [{"role": "prompt", "content": render_raw(task, sample, examples=examples)}]
+    messages = render(task, sample, in_box=in_box, examples=examples)
+    return [{"role": message.role, "content": message.text} for message in messages]
 
 
 @tasks.command("check")

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from agentlab.service.cli.exits import boundary, fail
+from agentlab.service.cli.forks import fork, locate
 from agentlab.service.cli.replay import replay
 from agentlab.service.cli.results import json_option, runs_dir_option
+from agentlab.service.cli.traces_export import export_command
 from agentlab.service.cli.traces_import import import_command
 from agentlab.service.cli.traces_train import train_command
 
@@ -27,9 +29,10 @@ def traces() -> None:
     """Read what happened in a trial, step by step."""
 
 
+traces.add_command(export_command)
 traces.add_command(import_command)
-traces.add_command(replay)
-traces.add_command(train_command)
+for command in (replay, fork, locate, train_command):
+    traces.add_command(command)
 
 
 @traces.command("show")

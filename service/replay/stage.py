@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from agentlab.models.recorded import RecordedModel
 from agentlab.service.boxes import offered_by
+from agentlab.service.harness import with_settings
 from agentlab.service.judge import ModelJudge
 from agentlab.service.launch import open_boxes, setting_for
 from agentlab.service.planner import EXTERNAL, Refusal, Route
 from agentlab.service.prepare import PlanRow, prepare
-from agentlab.service.resume import stored_config
+from agentlab.service.resume import stored_config, stored_harness
 from agentlab.service.runner import prompt_for
 from agentlab.service.trial import Prompt, Result, Setting, attempt
-from agentlab.tasks.identity import diff_payloads
+from agentlab.tasks.differences import diff_payloads
 from agentlab.tasks.loading import located_samples
 from agentlab.tasks.prompting import load_fewshot
 from agentlab.tasks.types import Sample, Scorer, Task
@@ -84,13 +85,19 @@ def set_stage(
     sandbox: SandboxName | None = None,
     max_sandboxes: int | None = None,
     scorers: tuple[Scorer, ...] = (),
-    model: str = "nop",
+    model: str | None = "nop",
+    settings: tuple[str, ...] = (),
 ) -> Stage:
     """Plan `rows` of a stored run again, by its own configuration; `scorers` grade in place of the tasks' own.
+    `model` (None: the run's own) is who is asked where anybody is; `settings` are laid over the harness.
 
     Raises ConfigError where the run's configuration cannot be used, or none of its tasks can be loaded any more.
     """
-    config = _config(reader.document(), sandbox, max_sandboxes, model)
+    document = reader.document()
+    given: dict[str, Any] = {"max_sandboxes": max_sandboxes, "model": model}
+    if settings:
+        given["harness"] = with_settings(stored_harness(document), settings)
+    config = _config(document, given, sandbox)
     plan = prepare(config, partial(offered_by, config.sandbox), scorers=scorers)
     problems = {problem.name: problem.message for problem in plan.problems}
     tasks = {found.task.name: found.task for found in plan.surveys}
@@ -116,14 +123,13 @@ def set_stage(
         known = routes.get(id(again.route))
         routes[id(again.route)] = (again, known[1] + 1 if known else 1)
     needed = tuple(PlanRow(again.row.task, n, again.route) for again, n in routes.values())
-    remarks = _changes(reader.document().get("tasks", {}), plan, set(wanted), bool(scorers))
+    remarks = _changes(document.get("tasks", {}), plan, set(wanted), bool(scorers))
     return Stage(replace(plan, rows=needed), tuple(trials), tuple(left), tuple(remarks))
 
 
-def _config(document: dict[str, Any], sandbox: SandboxName | None, max_sandboxes: int | None, model: str) -> RunConfig:
+def _config(document: dict[str, Any], given: dict[str, Any], sandbox: SandboxName | None) -> RunConfig:
     """The stored configuration, to carry out all samples: which of them is asked for by name."""
-    given = {"max_sandboxes": max_sandboxes} if max_sandboxes is not None else {}
-    config = stored_config(document, {"model": model, **given})
+    config = stored_config(document, {name: value for name, value in given.items() if value is not None})
     return config.model_copy(update={"limit": None, "epochs": 1, **({"sandbox": sandbox} if sandbox else {})})
 
 
@@ -184,6 +190,8 @@ def cannot_replay(again: Again, trace: Trace) -> str:
         return "the attempt has no end: its run was killed, or is still at it"
     if not agent_calls(trace):
         return "no model call is recorded of it"
+    if any(isinstance(s.event, Note) and s.event.data.get("system") for s in trace.of(Note)):
+        return "it is a fork whose system prompt was changed on the way"
     steps = sum(isinstance(s.event, Note) and "step" in s.event.data for s in trace.of(Note))
     if steps > 1 and trace.limit is not None:
         return "a limit ended one of several steps of its task, and which answers belong to which is not recorded"

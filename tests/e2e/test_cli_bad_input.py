@@ -26,6 +26,29 @@ async def test_unknown_names_are_answered_with_the_nearest_one(cli: Cli) -> None
     (await cli(*RUN, "quiz.py::quizz")).refused(2, "; quiz.py holds quiz; did you mean 'quiz'?")
     (await cli("tasks", "show", "humanevil")).refused(2, "did you mean 'humaneval'?")
     (await cli("rum", "gsm8k")).refused(2, "did you mean run?")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("run gsm8k --limit x", "--limit: 'x' is no whole number (see agentlab run --help)"),
+        ("run gsm8k --limit 0", "--limit: 0 is less than 1 (see agentlab run --help)"),
+        ("run gsm8k --max-cost -1", "--max-cost: -1.0 is not more than 0 (see agentlab run --help)"),
+        ("run gsm8k --modle x", "there is no option --modle; did you mean --model? (see agentlab run --help)"),
+        ("run gsm8k --nosuch", "there is no option --nosuch (see agentlab run --help)"),
+        ("run --limit", "--limit requires an argument (see agentlab --help)"),
+        ("traces show latest", "TRIAL is missing (see agentlab traces show --help)"),
+        ("results lst", "there is no command 'lst'; did you mean list? (see agentlab results --help)"),
+        ("results list more", "got unexpected extra argument (more) (see agentlab results list --help)"),
+    ],
+)
+async def test_a_slip_on_the_command_line_is_one_line_that_says_what_to_do(cli: Cli, words: str, said: str) -> None:
+    assert (await cli(*words.split())).refused(2) == f"agentlab: {said}\n"
+
+
+async def test_a_group_without_a_command_says_what_it_can_do(cli: Cli) -> None:
+    ended = await cli("results")
+    assert ended.code == 2 and "Commands:" in ended.err and "restore" in ended.err
     (await cli(*RUN, "quickstart", "--limmit", "3")).refused(2, "--limmit", "--limit")
     assert cli.runs == []
 
@@ -301,15 +324,16 @@ async def test_a_resume_that_would_measure_something_else_is_refused_with_the_di
 ) -> None:
     await interrupted_run(cli, endpoint)
     resume = ("run", "--resume", "latest")
-    (await cli(*resume, "--limit", "5")).refused(2, "limit: None -> 5")
+    (await cli(*resume, "--limit", "5")).refused(2, "limit: none -> 5")
     (await cli(*resume, "--epochs", "2")).refused(2, "epochs: 1 -> 2")
     (await cli(*resume, "--set", "sampling.temperature=0.7")).refused(2, "temperature", "0.7")
     endpoint.models.append("other")
-    (await cli(*resume, "--model", endpoint.spec("other"))).refused(2, "model", "'tiny'", "'other'")
+    (await cli(*resume, "--model", endpoint.spec("other"))).refused(2, 'model: "tiny" -> "other"')
     cli.write("quiz.py", quiz(9, prompt="Please: {input}"))
-    (await cli(*resume)).refused(2, "task quiz", "prompt", "Please: {input}")
+    (await cli(*resume)).refused(2, 'task quiz: prompt: not set -> "Please: {input}"')
     cli.write("quiz.py", quiz(8))
-    (await cli(*resume)).refused(2, "task quiz", "samples")
+    said = (await cli(*resume)).refused(2, "task quiz: samples.n: 9 -> 8", "task quiz: the samples have changed\n")
+    assert "digest" not in said
     cli.write("quiz.py", quiz(9))
     before = len(endpoint.arrived)
     assert (await cli(*resume, "--max-connections", "7")).code == 0
@@ -319,11 +343,11 @@ async def test_a_resume_that_would_measure_something_else_is_refused_with_the_di
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
-        ("epochs", 2, ("trials: epochs: 1 -> 2",)),
-        ("seed", 5, ("trials: seed: 0 -> 5", "drawn")),
-        ("limit", 3, ("trials: limit: 6 -> 3",)),
-        ("limit", None, ("trials: limit: 6 -> None",)),
-        ("tasks", ["more.py", "quiz.py"], ("task quiz: trials: first: 1 -> 7",)),
+        ("epochs", 2, ("task quiz: epochs: 1 -> 2",)),
+        ("seed", 5, ("task quiz: seed: 0 -> 5", "another part of the samples would be drawn")),
+        ("limit", 3, ("task quiz: limit: 6 -> 3",)),
+        ("limit", None, ("task quiz: limit: 6 -> none",)),
+        ("tasks", ["more.py", "quiz.py"], ("task quiz: number of its first trial: 1 -> 7",)),
     ],
 )
 async def test_a_run_file_that_was_edited_is_refused_with_the_difference(

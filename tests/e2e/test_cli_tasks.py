@@ -46,6 +46,21 @@ async def test_a_suite_is_shown_by_its_members_and_a_task_with_its_variants(cli:
     (await cli("tasks", "check", "quickstart")).refused(2, "quickstart holds several tasks")
 
 
+async def test_a_task_shows_what_each_route_is_sent(cli: Cli) -> None:
+    """humaneval showed the prompt of a box, which a model that answers directly never sees."""
+    both = (await cli("tasks", "show", "quickstart_programs", "--json")).document
+    (direct,), (in_box,) = both["first_prompt"], both["first_prompt_in_box"]
+    assert in_box["content"].startswith(direct["content"]) and "submit" in in_box["content"]
+    assert "submit" not in direct["content"]
+    shown = (await cli("tasks", "show", "quickstart_programs")).out
+    assert "user, without a box (--harness direct)" in shown and "user, in a box (--harness tools)" in shown
+    files = (await cli("tasks", "show", "quickstart_repairs", "--json")).document
+    assert files["first_prompt"] == [] and files["first_prompt_in_box"], "it has no answer but in a box"
+    plain = (await cli("tasks", "show", "quickstart_questions", "--json")).document
+    assert plain["first_prompt"] and plain["first_prompt_in_box"] == []
+    assert "without a box" not in (await cli("tasks", "show", "quickstart_questions")).out
+
+
 async def test_the_tasks_of_the_package_are_listed(cli: Cli) -> None:
     listed = {entry["name"]: entry for entry in (await cli("tasks", "list", "--json")).document}
     assert listed["quickstart"]["kind"] == "suite" and len(listed["quickstart"]["members"]) == 3
@@ -53,3 +68,6 @@ async def test_the_tasks_of_the_package_are_listed(cli: Cli) -> None:
     assert listed["humaneval"]["requires"]
     table = await cli("tasks", "list")
     assert table.code == 0 and "humaneval" in table.out
+    kinds = re.findall(r"^\w+  +(suite|questions|work in a box)  ", table.out, re.MULTILINE)
+    assert kinds == sorted(kinds, key=["suite", "questions", "work in a box"].index), "each kind together"
+    assert len(kinds) == len(listed)

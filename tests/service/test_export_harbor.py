@@ -109,7 +109,7 @@ async def test_a_run_of_plain_questions_is_a_job_too(run: Any, tmp_path: Path, e
 
 
 def test_a_trajectory_holds_each_message_once_and_what_tools_said_where_they_were_called() -> None:
-    from agentlab.traces.atif import trajectory
+    from agentlab.traces.formats.atif_export import trajectory
 
     call = ToolCall(id="c1", name="bash", arguments={"command": "ls"})
     broken = ToolCall(id="c2", name="bash", raw="{", error="no JSON object")

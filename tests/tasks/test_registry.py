@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -144,7 +145,7 @@ class TestVariants:
                 "no variant 'loud'. Named variants: raw, hard. Parameters: level, style, ratio. Few-shot: Nshot",
             ),
             ("sums:size=1", "no parameter 'size'"),
-            ("sums:level=many", "level must be int, got 'many'"),
+            ("sums:level=many", "level must be a whole number, not 'many'"),
         ],
     )
     def test_a_wrong_variant_says_what_there_is(self, name: str, message: str) -> None:
@@ -194,6 +195,30 @@ class TestFiles:
         assert problem.kind == kind
         assert problem.where == f"{broken}:{line + len(SOURCE.splitlines())}"
         assert message in problem.message
+
+    @pytest.mark.parametrize(
+        ("variant", "message"),
+        [
+            ("style=foo", "own:style=foo: style: 'foo' is neither chat nor raw"),
+            ("level=high", "own: level must be a whole number, not 'high'"),
+            ("speed=1", "own has no parameter 'speed'; it has: style, level"),
+            ("hard", "own has no variant 'hard'. Parameters: style, level. Few-shot: Nshot"),
+            ("3shot", "own:3shot: own declares no few-shot examples"),
+        ],
+    )
+    def test_a_variant_that_is_not_to_be_had_is_a_sentence_about_what_was_typed(
+        self, tmp_path: Path, variant: str, message: str
+    ) -> None:
+        """It named the line of the task's function, as if that were broken."""
+        body = """
+            @task
+            def own(style='chat', level=1):
+                if style not in ('chat', 'raw'):
+                    raise ValueError(f'style: {style!r} is neither chat nor raw')
+                return made()
+        """
+        (problem,) = resolve([f"{file_of(tmp_path, textwrap.dedent(body))}::own:{variant}"]).errors
+        assert str(problem) == message
 
     def test_a_file_that_is_not_there_and_one_without_tasks(self, tmp_path: Path) -> None:
         empty = file_of(tmp_path, "")

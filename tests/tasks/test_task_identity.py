@@ -31,6 +31,19 @@ from agentlab.tasks.identity import canonical_json, hash_payload
 from agentlab.tasks.sampling import select
 from agentlab.traces.events import Message, ToolCall, ToolSpec
 
+ATOMS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-9, 9)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=3)
+)
+NAMES = st.sampled_from(["name", "a", "b.c"])
+
+
+def containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3)
+
 
 def grade(sample: Sample, submission: object, context: object) -> Score:
     return Score(value=1.0)
@@ -139,9 +152,33 @@ def test_a_new_field_with_a_default_changes_no_hash() -> None:
 def test_the_difference_of_two_payloads_is_readable() -> None:
     changed = dataclasses.replace(PLAIN, prompt="Q: {input}", scorers=[Scorer("right", grade, version=2)])
     lines = diff_payloads(task_identity(PLAIN).payload, task_identity(changed).payload)
-    assert lines == ["scorers[0].version: 1 -> 2", "prompt: (default) -> 'Q: {input}'"]
-    assert diff_payloads({"a": {}}, {}) == ["a: {} -> (default)"]
-    assert diff_payloads({"a": "x" * 500}, {"a": ""})[0].endswith("... -> ''")
+    assert lines == ["scorers.right.version: 1 -> 2", 'prompt: not set -> "Q: {input}"']
+    other = dataclasses.replace(PLAIN, samples=(Sample(id="1", input="another", target="a"),))
+    assert diff_payloads(task_identity(PLAIN).payload, task_identity(other).payload) == ["the samples have changed"]
+    assert diff_payloads({"a": {}, "b": None, "c": ["x"]}, {"c": ("x", "y")}) == [
+        "a: {} -> not set",
+        "b: none -> not set",
+        'c: ["x"] -> ["x", "y"]',
+    ]
+
+
+def test_a_difference_deep_in_a_text_is_shown() -> None:
+    (line,) = diff_payloads({"a": "x" * 500 + "old" + "y" * 500}, {"a": "x" * 500 + "new" + "y" * 500})
+    assert "xold" in line and "xnew" in line and len(line) < 250
+
+
+@given(st.recursive(ATOMS, containers), st.recursive(ATOMS, containers))
+def test_payloads_of_other_hashes_always_differ_in_words(one: Any, other: Any) -> None:
+    same = hash_payload({"a": one}) == hash_payload({"a": other})
+    assert bool(diff_payloads({"a": one}, {"a": other})) is not same
+
+
+def test_records_are_told_by_name_and_their_order_counts() -> None:
+    tools = [{"name": "read", "description": "a"}, {"name": "edit", "description": "b"}]
+    assert diff_payloads({"tools": tools}, {"tools": tools[::-1]}) == ["tools: read, edit -> edit, read"]
+    assert diff_payloads({"tools": tools}, {"tools": [tools[0]]}) == ["tools: read, edit -> read"]
+    changed = [tools[0], {**tools[1], "description": "c"}]
+    assert diff_payloads({"tools": tools}, {"tools": changed}) == ['tools.edit.description: "b" -> "c"']
 
 
 def test_a_payload_that_cannot_be_written_down_is_an_error() -> None:

@@ -58,6 +58,7 @@ def inspect_records(path: Path, whole: Source) -> Iterator[tuple[Source, Any] | 
                 if left < 0:
                     raise source.error(f"the samples unpack to more than {MAX_TOTAL >> 30} GiB")
                 yield source, {**header, "samples": [sample]}
+                header = {"eval": header.get("eval")}  # what is said of the whole log is said once
     except zipfile.BadZipFile as error:
         raise whole.error(f"the archive is damaged: {error}") from None
 

@@ -32,6 +32,10 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
             name = name.removesuffix(ending)
         return name.removesuffix(".traj")
 
+    def within(self, record: str) -> Source:
+        """A part of this record."""
+        return msgspec.structs.replace(self, record=f"{self.record}, {record}" if self.record else record)
+
     def error(self, what: str, field: str = "") -> FormatError:
         """The error that names this place."""
         return FormatError(self.file, self.record, what, field)
@@ -63,6 +67,8 @@ class ImportedTrace(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: float | None = None
     rest: dict[str, Any] = {}
     """What the file says beyond this, by its own names. Nothing is thrown away."""
+    unmapped: tuple[str, ...] | None = None
+    """The fields that no event holds, where they are not simply those of `rest`."""
 
 
 def is_list_of(value: Any, *keys: str) -> bool:

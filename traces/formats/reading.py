@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from agentlab.traces.errors import FormatError
-from agentlab.traces.formats import agentrx, openai_chat, taubench, whowhen
+from agentlab.traces.formats import agentrx, atif, inspect, openai_chat, sweagent, taubench, whowhen
 from agentlab.traces.formats.imported import ImportedTrace, Source
 from agentlab.traces.formats.records import files_below, records
 
-_MODULES = (whowhen, agentrx, taubench, openai_chat)  # in the order in which they are asked
+_MODULES = (atif, inspect, sweagent, whowhen, agentrx, taubench, openai_chat)  # in the order in which they are asked
 FORMATS: tuple[str, ...] = tuple(module.NAME for module in _MODULES)
 _READ: dict[str, Callable[[Any, Source], Iterator[ImportedTrace]]] = {module.NAME: module.read for module in _MODULES}
+
+_LISTS = (openai_chat.NAME, sweagent.NAME)
 
 OnBroken = Callable[[FormatError], None]
 
@@ -56,16 +58,25 @@ def _traces(
         unknown(source.error(f"this looks like no trace of a known format ({known}); name it with --format"))
         return
     try:
-        yield from _READ[name](_fit(record, name, source), source)
+        for where, part in _parts(record, name, source):
+            try:
+                yield from _READ[name](part, where)
+            except FormatError as error:
+                broken(error)
     except FormatError as error:
         broken(error)
 
 
-def _fit(record: Any, name: str, source: Source) -> Any:
-    """A record that a reader may look into: an object, or for chat messages also the list of them."""
-    if isinstance(record, dict) or (isinstance(record, list) and name == openai_chat.NAME):
-        return record
-    raise source.error(f"an object is expected where {name} is read")
+def _parts(record: Any, name: str, source: Source) -> Iterator[tuple[Source, Any]]:
+    """What a reader may look into: an object, also a list of messages where there are such files; of a log each sample.
+    Raises FormatError.
+    """
+    if isinstance(record, dict) and name == inspect.NAME:
+        yield from inspect.split(record, source)
+    elif isinstance(record, dict) or (isinstance(record, list) and name in _LISTS):
+        yield source, record
+    else:
+        raise source.error(f"an object is expected where {name} is read")
 
 
 def detected(record: Any) -> str:

@@ -1,0 +1,142 @@
+"""The step at which the chance of success drops: a Bayesian change point over counts of forks, and where to fork next.
+
+Prefix j of a trace of T steps keeps its first j steps (j = 0 .. T - 1), and forks from it succeed with a probability
+p_j. Step k is decisive when p_j = a for j < k and p_j = b < a for j >= k: with the steps before k the task is as good
+as ever, once k is taken it is not. k = T means that no prefix has lost anything yet, so that the last step does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+GRID = 200
+"""Points at which a and b are integrated."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePoint:
+    """Which step is decisive. Steps are counted from 1."""
+
+    step: int
+    """The most probable one."""
+    interval: tuple[int, int]
+    """The shortest run of steps that holds the decisive one with at least the probability `level`."""
+    level: float
+    probabilities: tuple[float, ...]
+    """Of step 1 to T."""
+    before: float
+    """The chance of success before `step`: the posterior mean of a."""
+    after: float
+    """The same once it is taken: of b."""
+
+
+def change_point(successes: ArrayLike, forks: ArrayLike, level: float = 0.9) -> ChangePoint:
+    """The posterior of the decisive step from `successes` of `forks` after each prefix 0 .. T - 1.
+
+    P(k | data) is proportional to the integral over 0 < b < a < 1 of a^S (1-a)^F b^s (1-b)^f, with S and F the
+    successes and failures of prefixes before k, s and f those of the others: each step is equally likely beforehand,
+    and (a, b) uniform where b < a (Smith 1975, "A Bayesian approach to inference about a change-point in a sequence
+    of random variables", Biometrika 62, 407-416, section 3 for binomial variables; the order of a and b is added).
+    Which prefixes were forked may depend on what came of earlier forks: the posterior does not. The interval covers
+    the true step with probability `level` on average over that prior; for single values of (a, b) see the tests.
+    Raises ValueError for counts that are none.
+    """
+    won, lost = _counts(successes, forks)
+    weights, before, after = _posterior(won, lost)
+    place = int(weights.argmax())
+    first, last = _shortest(weights, level)
+    return ChangePoint(
+        step=place + 1,
+        interval=(first + 1, last + 1),
+        level=level,
+        probabilities=tuple(float(weight) for weight in weights),
+        before=float(before[place]),
+        after=float(after[place]),
+    )
+
+
+def next_prefixes(successes: ArrayLike, forks: ArrayLike, n: int) -> list[int]:
+    """The `n` prefixes to fork next, those that tell most about the decisive step.
+
+    One after the other the prefix is chosen whose next outcome has the most mutual information with the step
+    (Lindley 1956, "On a measure of the information provided by an experiment"), a and b taken at their means; each
+    chosen fork is then counted with its expected outcome. At first that spreads over the trace, later it gathers
+    where the change lies.
+    """
+    import numpy as np
+
+    won, lost = _counts(successes, forks)
+    chosen: list[int] = []
+    for _ in range(n):
+        weights, before, after = _posterior(won, lost)
+        places = np.arange(won.size)
+        # expected[k, j]: the chance of success after prefix j where step k + 1 is the decisive one
+        expected = np.where(places[None, :] <= places[:, None], before[:, None], after[:, None])
+        mean = weights @ expected
+        told = _entropy(mean) - weights @ _entropy(expected)
+        place = int(told.argmax())
+        chosen.append(place)
+        won[place] += mean[place]
+        lost[place] += 1 - mean[place]
+    return chosen
+
+
+def _counts(successes: ArrayLike, forks: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    import numpy as np
+
+    won, made = np.array(successes, dtype=np.float64), np.array(forks, dtype=np.float64)
+    if won.ndim != 1 or won.shape != made.shape or won.size == 0:
+        raise ValueError(f"successes of shape {won.shape} of forks of shape {made.shape}")
+    if not (np.isfinite(won).all() and np.isfinite(made).all() and (won >= 0).all() and (won <= made).all()):
+        raise ValueError("successes are counted from 0 to the number of forks")
+    return won, made - won
+
+
+def _posterior(
+    won: NDArray[np.float64], lost: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """For each step the probability that it is decisive, and the means of a and b if it is."""
+    import numpy as np
+
+    grid = (np.arange(GRID) + 0.5) / GRID
+    log_p, log_q = np.log(grid), np.log1p(-grid)
+    won_before, lost_before = np.cumsum(won), np.cumsum(lost)
+    like_a = won_before[:, None] * log_p + lost_before[:, None] * log_q
+    like_b = (won_before[-1] - won_before)[:, None] * log_p + (lost_before[-1] - lost_before)[:, None] * log_q
+    scale_a, scale_b = like_a.max(axis=1, keepdims=True), like_b.max(axis=1, keepdims=True)
+    dense_a, dense_b = np.exp(like_a - scale_a), np.exp(like_b - scale_b)
+    # The sum over b < a on the grid; half of the diagonal's cell lies below it.
+    below = np.cumsum(dense_b, axis=1) - dense_b / 2
+    above = np.cumsum(dense_a[:, ::-1], axis=1)[:, ::-1] - dense_a / 2
+    mass = (dense_a * below).sum(axis=1)
+    log_mass = np.log(mass) + scale_a[:, 0] + scale_b[:, 0]
+    weights = np.exp(log_mass - log_mass.max())
+    before = (dense_a * below) @ grid / mass
+    after = (dense_b * above) @ grid / mass
+    return weights / weights.sum(), before, after
+
+
+def _shortest(weights: Sequence[float] | NDArray[np.float64], level: float) -> tuple[int, int]:
+    """The first and last place of the shortest run that holds `level`; of equally short ones the likelier."""
+    import numpy as np
+
+    sums = np.concatenate(([0.0], np.cumsum(weights)))
+    for length in range(1, len(weights) + 1):
+        held = sums[length:] - sums[:-length]
+        start = int(held.argmax())
+        if held[start] >= level - 1e-9:
+            return start, start + length - 1
+    return 0, len(weights) - 1
+
+
+def _entropy(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    import numpy as np
+
+    inside = np.clip(p, 1e-12, 1 - 1e-12)
+    return -(inside * np.log(inside) + (1 - inside) * np.log1p(-inside))

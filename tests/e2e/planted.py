@@ -1,0 +1,57 @@
+"""A task of many steps, and an endpoint that solves it but for a wrong step that is planted in its first trial."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+from endpoints import calling, tool_call
+
+LEDGER = '''
+from agentlab.tasks import Sample, Score, Scorer, Task, task
+
+
+async def grade(sample, submission, context):
+    text = (await context.sandbox.read_file("ledger.txt")).decode()
+    return Score(value=float("wrong" not in text and "entry" in text), explanation=text)
+
+
+@task
+def ledger() -> Task:
+    """Write a ledger, an entry at a time."""
+    scorer = Scorer(name="clean", grade=grade, requires=("shell",))
+    return Task(
+        samples=[Sample(id="book", input="Write the entries.")], requires=("shell",), answer="workspace",
+        scorers=[scorer]
+    )
+'''
+
+
+@dataclass
+class Clerk:
+    """Writes `turns` entries, one a turn, and submits. While `plants`, the entry of turn `wrong` (from 1) spoils the
+    ledger; whoever finds it spoiled later takes that back at the end, but for the share `harm` of times.
+    """
+
+    turns: int
+    wrong: int
+    harm: float = 1.0
+    plants: bool = True
+    chance: random.Random = field(default_factory=lambda: random.Random(1))
+    systems: list[str] = field(default_factory=list)
+
+    def __call__(self, body: dict[str, Any], request: web.Request) -> dict[str, Any]:
+        messages = body["messages"]
+        self.systems.append(next((m["content"] for m in messages if m["role"] == "system"), ""))
+        turn = sum(message["role"] == "assistant" for message in messages) + 1
+        if turn > self.turns:
+            return calling(tool_call("submit", {}, f"c{turn}"))
+        said = f"echo entry {turn} >> ledger.txt; tail -n 1 ledger.txt"
+        if self.plants and turn == self.wrong:
+            said = "echo wrong >> ledger.txt; tail -n 1 ledger.txt"
+        elif turn == self.turns and "echo wrong" in json.dumps(messages) and self.chance.random() >= self.harm:
+            said = "sed -i /wrong/d ledger.txt; echo entry >> ledger.txt"
+        return calling(tool_call("bash", {"command": said}, f"c{turn}"))

@@ -1,0 +1,155 @@
+"""A run in the formats of other tools: a folder of files, made anew."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from agentlab.traces.artifacts import artifact_path
+from agentlab.traces.events import Event, Note
+from agentlab.traces.formats import atif, atif_export
+from agentlab.traces.labels import standing
+from agentlab.traces.reader import RunReader
+from agentlab.traces.render import finite
+from agentlab.traces.rows import AttemptRow, Label
+from agentlab.traces.steps import Trace
+from agentlab.traces.store import ARTIFACTS
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The last attempt of a trial with what is known of it: what every exporter takes."""
+
+    document: dict[str, Any]
+    row: AttemptRow
+    trace: Trace
+    labels: Sequence[Label]
+    """Those that hold."""
+
+    @property
+    def run_id(self) -> str:
+        return str(self.document["run_id"])
+
+    @property
+    def name(self) -> str:
+        return f"{self.row.task}/{self.row.sample}@{self.row.epoch}"
+
+    @property
+    def id(self) -> str:
+        return atif_export.trajectory_id_of(self.run_id, self.row.trial)
+
+    @property
+    def model(self) -> str:
+        return str(self.imported.get("model") or self.document.get("model") or "")
+
+    @property
+    def agent(self) -> str:
+        harness = self.document.get("config", {}).get("harness", {}).get("name", "")
+        return str(self.imported.get("agent") or f"agentlab/{harness}")
+
+    @cached_property
+    def imported(self) -> dict[str, Any]:
+        """Where the trace comes from, where it is not ours."""
+        found = self._kept.get("imported")
+        return found if isinstance(found, dict) else {}
+
+    @cached_property
+    def rest(self) -> dict[str, Any]:
+        """What an import kept beside the events."""
+        found = self._kept.get("rest")
+        return found if isinstance(found, dict) else {}
+
+    @cached_property
+    def _kept(self) -> dict[str, Any]:
+        notes = self.trace.of(Note)
+        event = notes[-1].event if notes else None
+        return event.data if isinstance(event, Note) and "imported" in event.data else {}
+
+    def about(self) -> dict[str, Any]:
+        """What the trial is and how it ended, as JSON."""
+        row = self.row
+        told: dict[str, Any] = {
+            "run": self.run_id,
+            "trial": row.trial,
+            "task": row.task,
+            "sample": row.sample,
+            "epoch": row.epoch,
+            "attempt": row.attempt,
+            "outcome": row.outcome or "cancelled",
+            "value": row.value,
+            "scores": row.scores,
+            "flags": list(row.flags),
+            "sandbox_seconds": row.sandbox_seconds,
+            "route": row.route,
+        }
+        if row.error_kind:
+            told["error"] = {"kind": row.error_kind, "message": row.error_message}
+        return told
+
+
+def trials_of(reader: RunReader, numbers: Sequence[int] = ()) -> Iterator[Trial]:
+    """The trials of a run with their traces, one at a time; those with these numbers, where some are given. Raises
+    UnknownTrial.
+    """
+    document = reader.document()
+    rows = (reader.trial(number) for number in dict.fromkeys(numbers)) if numbers else reader.trials()
+    for row in rows:
+        trace = Trace(events=tuple(reader.events(row.trial)), row=row)
+        labels = standing(label for label in reader.labels(row.trial) if label.attempt == row.attempt)
+        yield Trial(document, row, trace, labels)
+
+
+def file_name(row: AttemptRow) -> str:
+    """A trial as the beginning of a file's name: its number, then as much of its names as files can bear."""
+    words = re.sub(r"[^A-Za-z0-9._@-]+", "-", f"{row.task}-{row.sample}@{row.epoch}").strip("-.")
+    return f"{row.trial:05d}-{words[:120]}"
+
+
+def export_atif(reader: RunReader, out: Path, numbers: Sequence[int] = (), version: str = "") -> int:
+    """One document a trial into `out`. What was imported from ATIF comes out as it went in, with labels that were given
+    since; `version` (`ATIF-v1.7`) changes what it says it is. Returns how many there are. Raises UnknownTrial, OSError.
+    """
+    count = 0
+    artifacts = os.path.relpath((reader.run_dir / ARTIFACTS).resolve(), out.resolve())
+
+    def image_path(digest: str) -> str:
+        return artifact_path(Path(artifacts), digest).as_posix()
+
+    for trial in trials_of(reader, numbers):
+        events = [stored.event for stored in trial.trace.events]
+        document = _as_imported(trial, events) or atif_export.trajectory(
+            trial.trace.events,
+            trajectory_id=trial.id,
+            session_id=trial.run_id,
+            agent=trial.agent,
+            agent_version=str(trial.document.get("agentlab", "")),
+            model=trial.model,
+            labels=trial.labels,
+            trial=trial.about(),
+            image_path=image_path,
+        )
+        if version:
+            document = atif_export.as_version(document, version)
+        text = json.dumps(finite(document), indent=1)
+        (out / f"{file_name(trial.row)}.json").write_text(f"{text}\n", encoding="utf-8")
+        count += 1
+    return count
+
+
+def _as_imported(trial: Trial, events: Sequence[Event]) -> dict[str, Any] | None:
+    """The document that an ATIF import read, None for what comes from elsewhere."""
+    kept = trial.rest.get(atif.DOCUMENT)
+    document = atif.refilled(kept, events) if isinstance(kept, dict) else None
+    if document is None or not trial.labels:
+        return document
+    extra: dict[str, Any] = document.get("extra") or {}
+    found = extra.get("agentlab")
+    ours: dict[str, Any] = found if isinstance(found, dict) else {}
+    labels = [*ours.get("labels", ()), *map(atif_export.label_entry, trial.labels)]
+    return {**document, "extra": {**extra, "agentlab": {**ours, "labels": labels}}}
