@@ -89,14 +89,21 @@ def _status(stored: str, pid: int | None) -> str:
 @click.argument("run")
 @click.option("--samples", is_flag=True, help="One row a trial, its last attempt.")
 @click.option("--attempts", is_flag=True, help="Every attempt, not only the last one of each trial.")
+@click.option(
+    "--scores", metavar="[NAME]", is_flag=False, flag_value="", help="Scores of `agentlab score`; which, without NAME."
+)
 @runs_dir_option
 @json_option
-def show(run: str, samples: bool, attempts: bool, runs_dir: str, as_json: bool) -> None:
+def show(run: str, samples: bool, attempts: bool, scores: str | None, runs_dir: str, as_json: bool) -> None:
     """Show a run: its summary, or its trials with --samples. RUN is an id, a unique prefix, a path, or latest."""
     with boundary():
         reader = _open(run, runs_dir)
         with reader:
-            if samples or attempts:
+            if scores is not None:
+                from agentlab.service.cli.score import show_scores
+
+                show_scores(reader.run_dir, scores, as_json)
+            elif samples or attempts:
                 _show_samples(reader, attempts, as_json)
             else:
                 _show_summary(reader, as_json)

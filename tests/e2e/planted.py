@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
-from endpoints import calling, tool_call
+from e2e.command_line import Cli
+from endpoints import Endpoint, calling, tool_call
 
 LEDGER = '''
 from agentlab.tasks import Sample, Score, Scorer, Task, task
@@ -55,3 +56,18 @@ class Clerk:
         elif turn == self.turns and "echo wrong" in json.dumps(messages) and self.chance.random() >= self.harm:
             said = "sed -i /wrong/d ledger.txt; echo entry >> ledger.txt"
         return calling(tool_call("bash", {"command": said}, f"c{turn}"))
+
+
+async def planted(cli: Cli, endpoint: Endpoint, clerk: Clerk) -> str:
+    """A stored run with one trial that holds the wrong step; the endpoint plants no further one. Returns its id."""
+    endpoint.behave = clerk
+    cli.write("ledger.py", LEDGER)
+    ran = await cli("run", "ledger.py::ledger", "--model", endpoint.spec(), "--harness", "tools", "--json")
+    clerk.plants = False
+    return str(ran.document["run_id"])
+
+
+async def turns(cli: Cli, run: str) -> list[int]:
+    """The steps of the agent's turns, as `traces show` numbers them."""
+    shown = (await cli("traces", "show", run, "1", "--json")).document
+    return [step["step"] for step in shown if step["type"] == "model_call"]

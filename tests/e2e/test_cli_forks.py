@@ -7,26 +7,10 @@ from typing import Any
 
 import pytest
 from e2e.command_line import Cli
-from e2e.planted import LEDGER, Clerk
+from e2e.planted import LEDGER, Clerk, planted, turns
 from endpoints import Endpoint
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("docker")]
-
-
-async def planted(cli: Cli, endpoint: Endpoint, clerk: Clerk) -> str:
-    """A stored run with one trial that a wrong step spoilt; the endpoint plants no further one. Returns its id."""
-    endpoint.behave = clerk
-    cli.write("ledger.py", LEDGER)
-    ran = await cli("run", "ledger.py::ledger", "--model", endpoint.spec(), "--harness", "tools", "--json")
-    assert ran.document["tasks"][0]["value"] == 0.0
-    clerk.plants = False
-    return str(ran.document["run_id"])
-
-
-async def turns(cli: Cli, run: str) -> list[int]:
-    """The steps of the agent's turns, as `traces show` numbers them."""
-    shown = (await cli("traces", "show", run, "1", "--json")).document
-    return [step["step"] for step in shown if step["type"] == "model_call"]
 
 
 async def test_the_planted_step_is_located_and_a_fork_before_it_succeeds(cli: Cli, endpoint: Endpoint) -> None:
