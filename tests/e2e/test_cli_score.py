@@ -62,7 +62,7 @@ async def test_a_new_version_of_a_scorer_is_compared_with_the_old(cli: Cli) -> N
     assert (task["n"], task["stored"], task["value"], task["difference"]) == (8, 1.0, 0.5, -0.5)
     assert task["ci95"][0] < -0.5 < task["ci95"][1] < 0 and (task["higher"], task["lower"]) == (0, 4)
     assert ended.document["scorers"] == {"sums": [{"name": "brief", "version": 2, "params": {}}]}
-    assert "scorers[0].version: 1 -> 2" in ended.err
+    assert "version: 1 -> 2" in ended.err
     assert hashlib.sha256(database.read_bytes()).hexdigest() == before
     assert (cli.run_dir / "run.json").read_bytes() == document
 
