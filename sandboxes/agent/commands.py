@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -107,10 +108,9 @@ class Command:
         self._oom_before = processes.oom_kills()
         self.pid, fds = start()
         self.stdin = Pipe(fds[0])
-        self.streams = {fds[1]: "out", fds[2]: "err", fds[3]: "refusal"}
-        self.streams.pop(-1, None)
+        self.streams = {fds[1]: "out", fds[2]: "err"}
         self._program = program
-        self._refusal = b""
+        self._refusal = fds[3]
 
     @property
     def wake_at(self) -> float | None:
@@ -122,9 +122,6 @@ class Command:
         try:
             data = os.read(fd, 1 << 16)
         except BlockingIOError:
-            return True
-        if data and self.streams[fd] == "refusal":
-            self._refusal += data
             return True
         if data:
             self.output.add(self.streams[fd], data)
@@ -155,8 +152,8 @@ class Command:
         for fd in self.streams:
             os.close(fd)
         self.streams.clear()
-        if self._refusal:
-            refusal = spawning.refusal(self._program, self._refusal)
+        refusal = self._why_not()
+        if refusal is not None:
             self.output.refuse(refusal.code, str(refusal))
             return
         self.output.end(
@@ -167,6 +164,17 @@ class Command:
                 "seconds": time.monotonic() - self.started,
             }
         )
+
+    def _why_not(self) -> spawning.CannotRunError | None:
+        """Why the child did not become a program, which it told before it ended; None where it did."""
+        if self._refusal < 0:
+            return None
+        said = b""
+        if self.exit_code == spawning.UNSTARTED:
+            with contextlib.suppress(BlockingIOError):
+                said = os.read(self._refusal, 4096)
+        os.close(self._refusal)
+        return spawning.refusal(self._program, said) if said else None
 
 
 class Shell:

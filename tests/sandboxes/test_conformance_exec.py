@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from typing import Literal
 
 import pytest
 
@@ -223,3 +224,33 @@ async def test_a_program_starts_as_its_user_with_nothing_of_the_agents(box: Sand
     await box.write_file("own/true", b"#!/bin/sh\nexit 7\n", mode=0o755)
     path = {"PATH": "/nowhere:/workspace/own:/usr/bin:/bin"}
     assert (await box.exec(["true"], env=path)).exit_code == 7, "the first of that name on the command's own path"
+
+
+IDENTITY = ("Uid:", "Gid:", "Umask:", "Cap", "Sig", "NoNewPrivs:", "Seccomp")
+
+
+async def test_a_program_starts_the_same_alone_and_beside_others(box: Sandbox) -> None:
+    look = "cat /proc/self/status /proc/self/oom_score_adj; pwd; umask; ls /proc/self/fd"
+
+    async def seen(user: Literal["task", "grader"]) -> list[str]:
+        lines = (await box.exec(["sh", "-c", look], user=user)).stdout.decode().splitlines()
+        status, rest = lines[:-6], lines[-6:]
+        return [line for line in status if line.startswith(IDENTITY) and not line.startswith("SigQ")] + rest
+
+    users: tuple[Literal["task", "grader"], ...] = ("task", "grader")
+    for user in users:
+        alone = await seen(user)
+        async with box.stream(["sleep", "60"], user=user):
+            assert await seen(user) == alone
+        assert await seen(user) == alone
+        assert any(line.startswith("Uid:") and "\t0" not in line for line in alone)
+
+
+async def test_a_program_that_stops_all_that_it_may_holds_up_nobody_else(box: Sandbox) -> None:
+    stopper = "import os, signal\nwhile True:\n    try: os.kill(-1, signal.SIGSTOP)\n    except OSError: pass"
+    async with box.stream(["python3", "-c", "print(flush=True)\n" + stopper]) as running:
+        async for _ in running:
+            break
+        for _ in range(5):
+            result = await box.exec(["true"], timeout=0.2)
+            assert result.ok or result.timed_out
