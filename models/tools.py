@@ -147,11 +147,6 @@ def get_tool(name: str) -> Tool:
     return _REGISTRY[name]
 
 
-def registered_tools() -> tuple[str, ...]:
-    """Names of all registered tools, sorted."""
-    return tuple(sorted(_REGISTRY))
-
-
 async def call_tool(
     tools: Mapping[str, Tool],
     call: ToolCall,
@@ -211,7 +206,7 @@ def _fit(text: str, max_output: int, error: Any = "") -> ToolResult:
 
 def _tell(error: Exception) -> str:
     """An exception in one bracketed line. One of Python's own says little without its name."""
-    told = str(error)
+    told = " ".join(str(error).split())
     kind = type(error).__name__
     if not told:
         return f"[{kind}]"

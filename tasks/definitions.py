@@ -9,8 +9,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias, overload
+from typing import Any, TypeAlias, get_args, overload
 
+from agentlab.sandboxes.protocol import Capability
 from agentlab.tasks.data.combined import beside
 from agentlab.tasks.external import ExternalEval
 from agentlab.tasks.types import Sample, Suite, Task, TaskError
@@ -173,10 +174,18 @@ def check_task(made: Task) -> None:
         problem = "the prompt template must hold {input}"
     elif _is_text(made.requires):
         problem = f"requires must be several names: ({made.requires!r},)"
+    elif unknown := _unknown_capability(made):
+        problem = f"requires the unknown capability {unknown!r}; there are {', '.join(sorted(get_args(Capability)))}"
     elif made.fewshot is not None and made.fewshot.n < 0:
         problem = "few-shot examples cannot be fewer than none"
     if problem:
         raise TaskError(f"task {made.name!r}: {problem}", where=made.origin)
+
+
+def _unknown_capability(made: Task) -> str:
+    """The first of what the agent or a scorer requires that no sandbox could offer; empty where there is none."""
+    required = (*made.requires, *(name for scorer in made.scorers for name in scorer.requires))
+    return next((str(name) for name in required if name not in get_args(Capability)), "")
 
 
 @overload

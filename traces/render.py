@@ -290,7 +290,8 @@ def _tool_call(event: ToolCallEvent, body: _Body) -> str:
         body.add("", f"({result.dropped_bytes} bytes of output were cut, the model did not see them)")
     for image in result.images:
         body.add("image", f"[{image.media_type} {image.sha256[:12]}]")
-    failure = f", failed: {result.error}" if result.error else ""
+    why = "" if result.error == "failed" else f": {result.error.replace('_', ' ')}"
+    failure = f", failed{why}" if result.error else ""
     return f"tool {event.call.name}: {_duration(event.duration_ms)}{failure}"
 
 

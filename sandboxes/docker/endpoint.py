@@ -30,11 +30,6 @@ class Endpoint:
             return "http://docker"
         return f"{'https' if self.tls_dir else 'http'}://{self.host}:{self.port}"
 
-    @property
-    def sdk_url(self) -> str:
-        """For the docker SDK."""
-        return f"http+unix://{self.socket}" if self.socket else self.base_url
-
     def __str__(self) -> str:
         return self.socket or f"{self.host}:{self.port}"
 

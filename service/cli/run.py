@@ -90,6 +90,7 @@ def run(
         if plan_only:
             _print_plan(plan, as_json)
             return
+        _refuse_what_has_no_way(plan)
         end = _launch(plan, resumed, quiet=as_json)
         _print_end(end, plan, as_json, [] if resumed else _given(flags, settings))
     if end.status == "unreachable":
@@ -156,6 +157,16 @@ def _plan(config: RunConfig) -> Plan:
     from agentlab.service.prepare import prepare
 
     return prepare(config, partial(offered_by, config.sandbox))
+
+
+def _refuse_what_has_no_way(plan: Plan) -> None:
+    """Say why no sample at all can be routed, once: in a run it would be an error of each."""
+    from agentlab.service.planner import Refusal
+
+    reasons = dict.fromkeys(f"{row.task}: {row.route.reason}" for row in plan.rows if isinstance(row.route, Refusal))
+    if all(isinstance(row.route, Refusal) for row in plan.rows):
+        first, *more = (*reasons, *(problem.message for problem in plan.problems))
+        fail(first + (f" (and {len(more)} more: --plan shows all)" if more else ""))
 
 
 def _launch(plan: Plan, resumed: Path | None, *, quiet: bool) -> RunEnd:

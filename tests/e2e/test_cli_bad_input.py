@@ -255,6 +255,22 @@ async def test_a_task_file_that_raises_at_import_fails_alone_and_harms_no_other(
     assert {task["task"]: task["value"] for task in beside.document["tasks"]} == {"broken.py": None, "quiz": 1.0}
 
 
+async def test_what_no_sample_can_be_given_is_one_line_before_the_start(cli: Cli) -> None:
+    """Each sample was an error of its own, in a run that ended as if all had gone well."""
+    bash = quiz(3).replace("prompt=", "requires=('bash',), prompt=")
+    said = (await cli(*RUN, cli.write("bash.py", bash))).refused(2, "the unknown capability 'bash'; there are browser")
+    assert said.count("\n") == 1 and "bash.py:" in said
+    each = quiz(3).replace("target=", "requires=('bash',), target=")
+    said = (await cli(*RUN, cli.write("each.py", each))).refused(2, "quiz: requires the unknown capability 'bash'")
+    assert said.count("\n") == 1
+    (await cli(*RUN, "quickstart_repairs")).refused(2, "quickstart_repairs: ", "use --harness tools")
+    small = quiz(3).replace("prompt=", "requires=('shell',), box=BoxNeeds(limits=Limits(memory_mb=64)), prompt=")
+    imports = "from agentlab.sandboxes.protocol import Limits\nfrom agentlab.tasks import BoxNeeds\n"
+    cli.write("small.py", imports + small)
+    (await cli(*RUN, "small.py", "--harness", "tools")).refused(2, "quiz: memory_mb=64 is too small")
+    assert cli.runs == []
+
+
 async def test_an_endpoint_that_refuses_the_connection_is_absent(cli: Cli, unused_tcp_port: int) -> None:
     cli.write("quiz.py", quiz(2))
     url = f"http://127.0.0.1:{unused_tcp_port}/v1"

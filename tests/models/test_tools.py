@@ -137,13 +137,16 @@ async def failing(how: str) -> str:
     """Fail."""
     if how == "hang":
         await anyio.sleep_forever()
-    raise {"key": KeyError("x"), "own": GoneError("the disk is gone"), "bare": ValueError()}[how]
+    long = RuntimeError("it broke:\n\n  in the middle\n")
+    raise {"key": KeyError("x"), "own": GoneError("the disk is gone"), "bare": ValueError(), "long": long}[how]
 
 
 async def test_what_goes_wrong_in_a_tool_is_told_to_the_model() -> None:
     assert await failing.call({"how": "key"}) == ToolResult("[KeyError: 'x']", "failed")
     assert await failing.call({"how": "own"}) == ToolResult("[the disk is gone]", "failed")
     assert await failing.call({"how": "bare"}) == ToolResult("[ValueError]", "failed")
+    told = await failing.call({"how": "long"})
+    assert told.content == "[RuntimeError: it broke: in the middle]", "one line, as the contract says"
     hung = await failing.call({"how": "hang"}, timeout_s=0.01)
     assert hung.error == "timeout" and "within 0.01 s" in hung.content
 

@@ -246,7 +246,7 @@ def test_another_conversation_is_shown_from_its_beginning_and_the_first_goes_on_
 def test_a_malformed_call_is_shown_as_it_came() -> None:
     call = ToolCall("1", "bash", raw='{"command": "ls', error="no JSON object")
     (block,) = render_trace([ToolCallEvent(at=0.0, call=call, result=ToolResult("not JSON", error="bad_arguments"))])
-    assert '{"command": "ls\n         malformed: no JSON object' in block and "failed: bad_arguments" in block
+    assert '{"command": "ls\n         malformed: no JSON object' in block and "failed: bad arguments" in block
 
 
 def test_wrapped_code_keeps_its_shape() -> None:
