@@ -80,7 +80,7 @@ def _step_difference(step: Step, other: Step) -> Divergence | None:
         return None
     what = f"the output of {step.call.name}" if step.call is not None else f"the {step.role} prompt"
     if without_volatile(step.text) != without_volatile(other.text):
-        return _divergence(step, what, *_around_difference(step.text, other.text))
+        return _divergence(step, what, *around_difference(step.text, other.text))
     if step.result is not None and other.result is not None and _kind(step.result) != _kind(other.result):
         return _divergence(step, what, _kind(step.result), _kind(other.result))
     return None
@@ -136,7 +136,7 @@ def _said(step: Step) -> str:
     return step.text or ", ".join(call.name for call in step.asks)
 
 
-def _around_difference(expected: str, got: str) -> tuple[str, str]:
+def around_difference(expected: str, got: str) -> tuple[str, str]:
     """Both texts from shortly before the line in which they first differ, volatile things left aside."""
     old, new = expected.splitlines(keepends=True), got.splitlines(keepends=True)
     same = 0

@@ -135,6 +135,11 @@ class RunReader:
         query = "SELECT 1 FROM events WHERE trial = ? AND attempt = ? AND seq = ?"
         return next(self._rows(query, (trial, attempt, seq)), None) is not None
 
+    def event_counts(self) -> dict[tuple[int, int], int]:
+        """How many events each attempt has, by (trial, attempt); those that have none are left out."""
+        query = "SELECT trial, attempt, count(*) FROM events GROUP BY trial, attempt"
+        return {(trial, attempt): count for trial, attempt, count in self._rows(query)}
+
     def artifact(self, digest: str) -> bytes:
         """The bytes of an artifact. Raises `StoreError` where it is missing."""
         try:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,8 +14,10 @@ from agentlab.service.cli.exits import boundary, fail
 from agentlab.service.cli.forks import fork, locate
 from agentlab.service.cli.replay import replay
 from agentlab.service.cli.results import json_option, runs_dir_option
+from agentlab.service.cli.traces_diff import diff
 from agentlab.service.cli.traces_export import export_command
 from agentlab.service.cli.traces_import import import_command
+from agentlab.service.cli.traces_list import list_traces
 from agentlab.service.cli.traces_train import train_command
 
 if TYPE_CHECKING:
@@ -26,12 +29,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def traces() -> None:
-    """Read what happened in a trial, step by step."""
+    """Read what happened in a trial, step by step; import and export it."""
 
 
-traces.add_command(export_command)
-traces.add_command(import_command)
-for command in (replay, fork, locate, train_command):
+for command in (list_traces, diff, export_command, import_command, replay, fork, locate, train_command):
     traces.add_command(command)
 
 
@@ -39,12 +40,14 @@ for command in (replay, fork, locate, train_command):
 @click.argument("run")
 @click.argument("trial")
 @click.option("--attempt", type=click.IntRange(1), metavar="N", help="An attempt; without it, the last one.")
+@click.option("--step", type=click.IntRange(1), metavar="N", help="This step alone, its texts whole.")
 @click.option("--full", is_flag=True, help="Show long texts whole.")
 @runs_dir_option
 @json_option
-def show(run: str, trial: str, attempt: int | None, full: bool, runs_dir: str, as_json: bool) -> None:
+def show(run: str, trial: str, attempt: int | None, step: int | None, full: bool, runs_dir: str, as_json: bool) -> None:
     """Show the steps of a trial, each with the time since the attempt began. RUN is an id, a unique prefix, a path or
-    latest; TRIAL a number that `results show RUN --samples` prints, or TASK/SAMPLE@EPOCH.
+    latest; TRIAL a number that `traces list RUN` prints, or TASK/SAMPLE@EPOCH. In a terminal, what is longer than its
+    window goes through a pager.
     """
     from agentlab.traces.reader import RunReader, resolve_run, resolve_trial
     from agentlab.traces.render import render_trace, to_json
@@ -57,24 +60,36 @@ def show(run: str, trial: str, attempt: int | None, full: bool, runs_dir: str, a
         events = list(reader.events(number, attempt))
         row = tried[attempt] if attempt is not None else reader.trial(number)
         labels = _labels(reader, row)
+        if step is not None and step > len(events):
+            fail(f"trial {number} has no step {step}; there are {len(events)}")
         if as_json:
-            steps = to_json(events)
-            for step in steps:
-                if found := labels.get(step["step"] - 1):
-                    step["labels"] = [f"{label.name}:{label.value}" for label in found]
-            print(json.dumps(steps))
+            print(json.dumps([_labelled(found, labels) for found in to_json(events) if step in (None, found["step"])]))
             return
-        most_chars, most_lines = (None, None) if full else (2000, 40)
+        most_chars, most_lines = (None, None) if full or step is not None else (2000, 40)
         width = shutil.get_terminal_size((100, 24)).columns
         blocks = render_trace(events, began=row.started_at, width=width, max_chars=most_chars, max_lines=most_lines)
         shown = [
             _bold_title(block) + _label_lines(labels.get(stored.seq, ()), indent=7)
             for block, stored in zip(blocks, events, strict=True)
+            if step in (None, stored.seq + 1)
         ]
         head = _head(row, len(tried), reader) + _label_lines(labels.get(None, ()), indent=0)
-        click.echo("\n".join([head, *shown]))
         if not events:
-            click.echo("no step is stored of it: the run was killed, or is still at it")
+            shown.append("no step is stored of it: the run was killed, or is still at it")
+        _page("\n".join([head, *shown]))
+
+
+def _labelled(step: dict[str, Any], labels: dict[int | None, list[Label]]) -> dict[str, Any]:
+    found = labels.get(step["step"] - 1)
+    return {**step, "labels": [f"{label.name}:{label.value}" for label in found]} if found else step
+
+
+def _page(text: str) -> None:
+    """Print `text`; through a pager where a person reads it and it is longer than the window."""
+    if sys.stdin.isatty() and sys.stdout.isatty() and text.count("\n") >= shutil.get_terminal_size().lines - 1:
+        click.echo_via_pager(f"{text}\n", color=True)
+    else:
+        click.echo(text)
 
 
 def _head(row: AttemptRow, attempts: int, reader: RunReader) -> str:

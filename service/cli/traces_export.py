@@ -9,7 +9,7 @@ import click
 from agentlab.service.cli.exits import boundary, fail
 from agentlab.service.cli.results import runs_dir_option
 
-FORMATS = ("atif",)
+FORMATS = ("atif", "openai", "parquet", "otlp")
 
 
 @click.command("export")
@@ -28,8 +28,10 @@ FORMATS = ("atif",)
 def export_command(
     run: str, format_name: str, out: Path, trials: tuple[str, ...], atif_version: str | None, runs_dir: str
 ) -> None:
-    """Write the traces of RUN into a folder. RUN is an id, a unique prefix, a path or latest."""
-    from agentlab.traces.formats.export import export_atif
+    """Write the traces of RUN into a folder: for atif a document a trial, for openai and otlp one file of JSON Lines,
+    for parquet two tables. RUN is an id, a unique prefix, a path or latest.
+    """
+    from agentlab.traces.formats import export
     from agentlab.traces.reader import RunReader, resolve_run, resolve_trial
 
     if atif_version and format_name != "atif":
@@ -39,6 +41,10 @@ def export_command(
         if out.is_dir() and any(out.iterdir()):
             fail(f"{out} is not empty: name a new folder with --out")
         out.mkdir(parents=True, exist_ok=True)
-        count = export_atif(reader, out, numbers, f"ATIF-v{atif_version}" if atif_version else "")
+        if format_name == "atif":
+            count = export.export_atif(reader, out, numbers, f"ATIF-v{atif_version}" if atif_version else "")
+        else:
+            write = {"openai": export.export_chat, "parquet": export.export_parquet, "otlp": export.export_otlp}
+            count = write[format_name](reader, out, numbers)
         what = "trial" if count == 1 else "trials"
         click.echo(f"{count} {what} of {reader.run_dir.name} in {out}")

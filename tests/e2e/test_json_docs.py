@@ -40,6 +40,11 @@ async def test_the_page_names_the_fields_that_are_printed(page: str, cli: Cli) -
     assert listed(page, "run --plan --json") == fields | {"message"}
     (entry,) = (await cli("results", "list", "--json")).document
     assert listed(page, "results list --json") == set(entry)
+    rows = (await cli("traces", "list", "latest", "--json")).document
+    assert listed(page, "traces list RUN --json") == set(rows[0])
+    found = (await cli("traces", "diff", "latest", "1", "2", "--json")).document
+    fields = set(found) | set(found["first"]) | set(found["parting"]) | set(found["steps"][0])
+    assert listed(page, "traces diff RUN TRIAL TRIAL --json") == fields | {"null"}
     for event in (await cli("traces", "show", "latest", "1", "--json")).document:
         assert {"step", "type", "at"} <= listed(page, "traces show RUN TRIAL --json") & set(event)
 

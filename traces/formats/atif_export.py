@@ -21,6 +21,7 @@ from agentlab.traces.events import (
     TextPart,
     ToolCall,
     ToolCallEvent,
+    ToolSpec,
 )
 from agentlab.traces.rows import Label, StoredEvent
 
@@ -73,7 +74,7 @@ def trajectory(
     if about:
         document["extra"] = {"agentlab": about}
     if calls and calls[-1].tools:
-        document["agent"]["tool_definitions"] = tool_definitions(calls[-1])
+        document["agent"]["tool_definitions"] = tool_definitions(calls[-1].tools)
     return document
 
 
@@ -82,14 +83,14 @@ def trajectory_id_of(run_id: str, trial: int) -> str:
     return str(uuid.uuid5(NAMESPACE, f"{run_id}/{trial}"))
 
 
-def tool_definitions(call: ModelCall) -> list[dict[str, Any]]:
-    """The tools of a model call as OpenAI's API takes them."""
+def tool_definitions(tools: Iterable[ToolSpec]) -> list[dict[str, Any]]:
+    """Tools as OpenAI's API takes them."""
     return [
         {
             "type": "function",
             "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
         }
-        for tool in call.tools
+        for tool in tools
     ]
 
 

@@ -6,91 +6,19 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from agentlab.traces.artifacts import artifact_path
-from agentlab.traces.events import Event, Note
-from agentlab.traces.formats import atif, atif_export
+from agentlab.traces.events import Event
+from agentlab.traces.formats import atif, atif_export, openai_chat, otlp, parquet
+from agentlab.traces.formats.exported import Trial
 from agentlab.traces.labels import standing
 from agentlab.traces.reader import RunReader
 from agentlab.traces.render import finite
-from agentlab.traces.rows import AttemptRow, Label
+from agentlab.traces.rows import AttemptRow
 from agentlab.traces.steps import Trace
 from agentlab.traces.store import ARTIFACTS
-
-
-@dataclass(frozen=True)
-class Trial:
-    """The last attempt of a trial with what is known of it: what every exporter takes."""
-
-    document: dict[str, Any]
-    row: AttemptRow
-    trace: Trace
-    labels: Sequence[Label]
-    """Those that hold."""
-
-    @property
-    def run_id(self) -> str:
-        return str(self.document["run_id"])
-
-    @property
-    def name(self) -> str:
-        return f"{self.row.task}/{self.row.sample}@{self.row.epoch}"
-
-    @property
-    def id(self) -> str:
-        return atif_export.trajectory_id_of(self.run_id, self.row.trial)
-
-    @property
-    def model(self) -> str:
-        return str(self.imported.get("model") or self.document.get("model") or "")
-
-    @property
-    def agent(self) -> str:
-        harness = self.document.get("config", {}).get("harness", {}).get("name", "")
-        return str(self.imported.get("agent") or f"agentlab/{harness}")
-
-    @cached_property
-    def imported(self) -> dict[str, Any]:
-        """Where the trace comes from, where it is not ours."""
-        found = self._kept.get("imported")
-        return found if isinstance(found, dict) else {}
-
-    @cached_property
-    def rest(self) -> dict[str, Any]:
-        """What an import kept beside the events."""
-        found = self._kept.get("rest")
-        return found if isinstance(found, dict) else {}
-
-    @cached_property
-    def _kept(self) -> dict[str, Any]:
-        notes = self.trace.of(Note)
-        event = notes[-1].event if notes else None
-        return event.data if isinstance(event, Note) and "imported" in event.data else {}
-
-    def about(self) -> dict[str, Any]:
-        """What the trial is and how it ended, as JSON."""
-        row = self.row
-        told: dict[str, Any] = {
-            "run": self.run_id,
-            "trial": row.trial,
-            "task": row.task,
-            "sample": row.sample,
-            "epoch": row.epoch,
-            "attempt": row.attempt,
-            "outcome": row.outcome or "cancelled",
-            "value": row.value,
-            "scores": row.scores,
-            "flags": list(row.flags),
-            "sandbox_seconds": row.sandbox_seconds,
-            "route": row.route,
-        }
-        if row.error_kind:
-            told["error"] = {"kind": row.error_kind, "message": row.error_message}
-        return told
 
 
 def trials_of(reader: RunReader, numbers: Sequence[int] = ()) -> Iterator[Trial]:
@@ -109,6 +37,34 @@ def file_name(row: AttemptRow) -> str:
     """A trial as the beginning of a file's name: its number, then as much of its names as files can bear."""
     words = re.sub(r"[^A-Za-z0-9._@-]+", "-", f"{row.task}-{row.sample}@{row.epoch}").strip("-.")
     return f"{row.trial:05d}-{words[:120]}"
+
+
+def export_chat(reader: RunReader, out: Path, numbers: Sequence[int] = ()) -> int:
+    """One file of OpenAI chat rows, a line a trial. Returns how many there are. Raises UnknownTrial, OSError."""
+    return _lines(out / "chat.jsonl", (openai_chat.row_of(trial) for trial in trials_of(reader, numbers)))
+
+
+def export_otlp(reader: RunReader, out: Path, numbers: Sequence[int] = ()) -> int:
+    """One file of OTLP traces as JSON Lines, a line a trial, which a collector's file receiver reads. Returns how many
+    there are. Raises UnknownTrial, OSError.
+    """
+    return _lines(out / "traces.jsonl", (otlp.request_of(trial) for trial in trials_of(reader, numbers)))
+
+
+def export_parquet(reader: RunReader, out: Path, numbers: Sequence[int] = ()) -> int:
+    """Two tables, `trials.parquet` and `steps.parquet`. Returns how many trials there are. Raises FormatError where
+    pyarrow is absent, UnknownTrial, OSError.
+    """
+    return parquet.write(trials_of(reader, numbers), out)
+
+
+def _lines(path: Path, rows: Iterator[dict[str, Any]]) -> int:
+    count = 0
+    with path.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(finite(row)) + "\n")
+            count += 1
+    return count
 
 
 def export_atif(reader: RunReader, out: Path, numbers: Sequence[int] = (), version: str = "") -> int:

@@ -1,12 +1,16 @@
-"""OpenAI chat rows as fine-tuning takes them, JSON Lines: `{messages: [...], tools: [...]}`."""
+"""OpenAI chat rows as fine-tuning takes them, JSON Lines: `{messages: [...], tools: [...]}`. Read and written."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from agentlab.traces.formats.atif_export import tool_definitions
 from agentlab.traces.formats.chat import conversation
+from agentlab.traces.formats.exported import Trial
 from agentlab.traces.formats.imported import ImportedTrace, Source, is_list_of, rest_of, text_of
+from agentlab.traces.steps import Step
 
 NAME = "openai"
 
@@ -29,3 +33,36 @@ def read(record: dict[str, Any] | list[Any], source: Source) -> Iterator[Importe
         events=tuple(talk.events),
         rest=rest_of(row, "messages", "model") | talk.kept("messages"),
     )
+
+
+def row_of(trial: Trial) -> dict[str, Any]:
+    """A trial as a row. Images are left out: a row is text."""
+    row: dict[str, Any] = {"id": trial.name, "messages": list(_messages(trial.trace.steps))}
+    tools = trial.rest.get("tools")
+    if trial.tools:
+        row["tools"] = tool_definitions(trial.tools)
+    elif isinstance(tools, list):
+        row["tools"] = tools
+    row["metadata"] = {"run": trial.run_id, "outcome": trial.row.outcome or "cancelled", "value": trial.row.value}
+    return row
+
+
+def _messages(steps: Iterable[Step]) -> Iterator[dict[str, Any]]:
+    for step in steps:
+        message: dict[str, Any] = {"role": step.role, "content": step.text}
+        if step.call is not None:
+            message["tool_call_id"] = step.call.id
+        if step.agent:
+            message["name"] = step.agent
+        if step.reasoning:
+            message["reasoning_content"] = step.reasoning
+        if step.asks:
+            message["tool_calls"] = [
+                {
+                    "id": call.id,
+                    "type": "function",
+                    "function": {"name": call.name, "arguments": call.raw or json.dumps(call.arguments, default=repr)},
+                }
+                for call in step.asks
+            ]
+        yield message
