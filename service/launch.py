@@ -87,7 +87,7 @@ async def launch(plan: Plan, *, resume: Path | None = None, quiet: bool = False,
             await _record_problems(plan, store, done)
             runner = _runner(plan, models, pool, store, board, done, meter, departures, judge)
             if pool is not None:
-                _expect(plan, pool, plan.trials - len(done.numbers))
+                expect_boxes(plan, pool, plan.trials - len(done.numbers))
             async with board.shown():
                 stop = await runner.run()
         finally:
@@ -236,7 +236,7 @@ async def _make_ready(backend: Backend, image: str, build: ImageBuild | None, ne
     return await backend.build_image(image, replace(build, network=network), say)
 
 
-def _expect(plan: Plan, pool: Pool, trials: int) -> None:
+def expect_boxes(plan: Plan, pool: Pool, trials: int) -> None:
     """Tell the pool what is to come, so that boxes are there when trials want them."""
     for row in plan.rows:
         if isinstance(row.route, Route) and row.route.spec is not None:

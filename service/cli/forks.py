@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from agentlab.traces.events import Message
     from agentlab.traces.reader import RunReader
 
+TOO_HARD = 0.3
+"""P(success) below which a trial was as good as lost before any step."""
+
 model_option = click.option("--model", metavar="MODEL", help="Who goes on.  [default: the run's own model]")
 set_option = click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any field of the harness, from the fork on."
@@ -241,6 +244,8 @@ def _print_located(found: Located, origin: Origin) -> None:
     where = f"step {first}" if first == last else f"steps {first} to {last}"
     print(f"{found.level:.0%} interval: {where}")
     print(f"P(success) is {number(found.before)} before it and {number(found.after)} after it, by {found.forks} forks")
+    if found.before < TOO_HARD:
+        print("forks from before it hardly succeed either: the task may be too hard for this model, whatever the step")
 
 
 def _said(origin: Origin, turn: int) -> str:

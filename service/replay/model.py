@@ -47,6 +47,7 @@ async def replay(stage: Stage, reader: RunReader, board: Board, say: Say) -> Seq
     found = [_outcome(left.row, "skipped", reason=left.reason) for left in stage.left]
     async with stage.boxes(say) as pool:
         board.watch(pool)
+        stage.expect(pool)
 
         async def one(again: Again) -> None:
             ended = await _replay_one(again, reader, pool)

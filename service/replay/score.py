@@ -88,6 +88,7 @@ async def grade_again(stage: Stage, reader: RunReader, board: Board, say: Say) -
     config = stage.plan.config
     async with open_judge(config, CostMeter(config.max_cost), Departures()) as judge, stage.boxes(say) as pool:
         board.watch(pool)
+        stage.expect(pool)
 
         async def one(again: Again) -> None:
             graded = await _grade_one(again, reader, pool, judge)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from agentlab.models.recorded import RecordedModel
 from agentlab.service.boxes import offered_by
-from agentlab.service.harness import with_settings
+from agentlab.service.harness import ConfigError, with_settings
 from agentlab.service.judge import ModelJudge
-from agentlab.service.launch import open_boxes, setting_for
+from agentlab.service.launch import expect_boxes, open_boxes, setting_for
 from agentlab.service.planner import EXTERNAL, Refusal, Route
 from agentlab.service.prepare import PlanRow, prepare
 from agentlab.service.resume import stored_config, stored_harness
@@ -77,6 +77,11 @@ class Stage:
         async with open_boxes(self.plan, say) as (pool, _):
             yield pool
 
+    def expect(self, pool: Pool | None) -> None:
+        """Have the boxes of these trials started ahead, each once."""
+        if pool is not None:
+            expect_boxes(self.plan, pool, len(self.trials))
+
 
 def set_stage(
     reader: RunReader,
@@ -94,6 +99,8 @@ def set_stage(
     Raises ConfigError where the run's configuration cannot be used, or none of its tasks can be loaded any more.
     """
     document = reader.document()
+    if document.get("provider") == "imported":
+        raise ConfigError(f"run {reader.run_dir.name} was imported: it has no task and no harness to carry it out with")
     given: dict[str, Any] = {"max_sandboxes": max_sandboxes, "model": model}
     if settings:
         given["harness"] = with_settings(stored_harness(document), settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -94,7 +95,11 @@ async def test_what_cannot_be_replayed_is_said(cli: Cli) -> None:
     ended = await cli("traces", "replay", "latest")
     assert ended.code == 0 and "6 skipped" in ended.out
     (await cli("traces", "replay", "latest", "quickstart_questions/egg")).refused(2, "did you mean", "eggs")
-    (await cli("traces", "replay", "nowhere")).refused(2, "nowhere")
+    turns = [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Hello."}]
+    cli.write("chat.jsonl", json.dumps({"messages": turns}))
+    await cli("traces", "import", "chat.jsonl", "--name", "others")
+    run = next(run for run in cli.runs if "others" in run.name)
+    (await cli("traces", "replay", run.name)).refused(2, "was imported")
 
     cli.write("own.py", SHELF.format(planted="plum").replace('requires=("shell",), ', ""))
     await cli("run", "own.py::shelf", "--model", "reference", "--name", "own")
