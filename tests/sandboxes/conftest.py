@@ -10,34 +10,12 @@ import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from back_ends import SMALL, usable
 from modal_standin import serving
 
-from agentlab.sandboxes import Backend, BackendName, BoxSpec, Limits, Sandbox, SandboxError, open_backend
+from agentlab.sandboxes import Backend, BackendName, Sandbox
 
 BACKENDS: tuple[BackendName, ...] = ("docker", "bubblewrap", "modal")
-
-SMALL = BoxSpec(limits=Limits(memory_mb=256, pids=64, workspace_mb=48, tmp_mb=16, shm_mb=8, grade_mb=8))
-"""Small enough that its limits are reached in no time."""
-
-
-_found_usable: set[str] = set()
-
-
-async def usable(name: BackendName) -> Backend:
-    """A back-end with its image ready, or a skip that says why."""
-    backend = open_backend(name, run_id="tests")
-    if name in _found_usable:
-        return backend
-    try:
-        await backend.check()
-        await backend.ensure_image(SMALL.image, print)
-        _found_usable.add(name)
-    except SandboxError as error:
-        await backend.close()
-        if os.environ.get("AGENTLAB_REQUIRE_ALL") == "1":
-            raise
-        pytest.skip(f"no {name}: {error}")
-    return backend
 
 
 @pytest.fixture(scope="session")

@@ -15,13 +15,12 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from back_ends import usable
 
 from agentlab.sandboxes import BackendName, ownership
 from agentlab.sandboxes.attacks import ATTACKS, FAMILIES, LIMITS, Arena, Attack, arena, carry_out
 from agentlab.sandboxes.attacks.scene import Scene, exit_codes_are_true
 from agentlab.sandboxes.docker import backend as docker_backend
-
-from .conftest import usable
 
 NAMED = {attack.name: attack for attack in ATTACKS}
 

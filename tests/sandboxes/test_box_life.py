@@ -13,6 +13,7 @@ from typing import Any
 
 import modal
 import pytest
+from back_ends import SMALL, usable
 
 from agentlab.sandboxes import Backend, BackendName, Sandbox, SandboxError, ownership
 from agentlab.sandboxes.docker.backend import DockerBackend, container_config
@@ -20,7 +21,7 @@ from agentlab.sandboxes.docker.endpoint import current
 from agentlab.sandboxes.docker.engine import Engine, EngineError
 from agentlab.sandboxes.modal.account import sign_in
 
-from .conftest import BACKENDS, SMALL, usable
+from .conftest import BACKENDS
 
 
 def children(parent: int) -> list[int]:

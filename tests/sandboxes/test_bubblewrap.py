@@ -8,12 +8,11 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from back_ends import SMALL, usable
 
 from agentlab.sandboxes import BoxSpec, Limits, SandboxError, images, ownership
 from agentlab.sandboxes.bubblewrap import BubblewrapBackend, cgroup
 from agentlab.sandboxes.unpacking import fill
-
-from .conftest import SMALL, usable
 
 IMAGE = BoxSpec().image
 PYTHON = images.BUILT_IN["agentlab/python"]

@@ -11,12 +11,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 import pytest
+from back_ends import SMALL, usable
 from outside import World, a_world
 
 from agentlab.sandboxes import Backend, BackendName, Limits, Sandbox, SandboxError, User, open_backend
 from agentlab.traces.events import NetworkAccess
-
-from .conftest import SMALL, usable
 
 OPEN = replace(SMALL, network=("example.org", "*.example.org"))
 WAYS: list[tuple[BackendName, bool]] = [

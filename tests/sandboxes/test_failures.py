@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from back_ends import SMALL, usable
 from own_engine import OwnEngine, own_engine
 
 from agentlab.sandboxes import Backend, BoxSpec, Sandbox, SandboxError, connection, open_backend
@@ -19,8 +20,6 @@ from agentlab.sandboxes.docker import DockerBackend
 from agentlab.sandboxes.docker import engine as engines
 from agentlab.sandboxes.docker.endpoint import current
 from agentlab.sandboxes.docker.engine import Engine
-
-from .conftest import SMALL, usable
 
 OWNERLESS = """
 import os, socket, time

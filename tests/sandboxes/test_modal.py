@@ -12,6 +12,7 @@ from pathlib import Path
 
 import modal
 import pytest
+from back_ends import SMALL, usable
 
 from agentlab.sandboxes import BoxSpec, Sandbox, SandboxError, images
 from agentlab.sandboxes.docker import build
@@ -21,8 +22,6 @@ from agentlab.sandboxes.machine import describe
 from agentlab.sandboxes.modal import ModalBackend
 from agentlab.sandboxes.modal.account import sign_in
 from agentlab.sandboxes.protocol import Backend
-
-from .conftest import SMALL, usable
 
 STAND_IN = pytest.mark.skipif(os.environ.get("AGENTLAB_TEST_MODAL") == "account", reason="is about the stand-in")
 

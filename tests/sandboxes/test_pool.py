@@ -7,12 +7,11 @@ import dataclasses
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from back_ends import SMALL, usable
 
 from agentlab.sandboxes import Backend, BackendName, BoxSpec, Limits, Sandbox, SandboxError, User
 from agentlab.sandboxes.pool import MOST_USES, Pool
 from agentlab.sandboxes.room import Room
-
-from .conftest import SMALL, usable
 
 LARGE = dataclasses.replace(SMALL, limits=dataclasses.replace(SMALL.limits, memory_mb=512))
 AGAIN = dataclasses.replace(SMALL, reuse=True)

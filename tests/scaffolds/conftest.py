@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from back_ends import SMALL, usable
 from endpoints import Endpoint, serve
 
 from agentlab.models.options import ClientOptions
@@ -13,14 +14,13 @@ from agentlab.models.prices import Price, PriceTable
 from agentlab.models.protocol import Model
 from agentlab.models.resolve import open_model
 from agentlab.models.tools import Tool
-from agentlab.sandboxes import Backend, BoxSpec, Limits, Sandbox, SandboxError, open_backend
+from agentlab.sandboxes import Backend, Sandbox
 from agentlab.scaffolds import box_tool
 from agentlab.scaffolds.episode import Episode
 from agentlab.tasks.types import Sample
 from agentlab.traces.events import ListRecorder, Message
 
 CONTRACT = {name: box_tool(name) for name in ("bash", "python", "read", "edit", "submit")}
-SMALL = BoxSpec(limits=Limits(memory_mb=256, pids=64, workspace_mb=48, tmp_mb=16, shm_mb=8, grade_mb=8))
 QUESTION = (Message(role="user", content="Do it."),)
 
 
@@ -54,13 +54,7 @@ def episode(model: Model) -> Callable[..., Episode]:
 @pytest.fixture
 async def docker() -> AsyncIterator[Backend]:
     """A Docker back-end with its image ready, or a skip that says why."""
-    backend = open_backend("docker", run_id="tests")
-    try:
-        await backend.check()
-        await backend.ensure_image(SMALL.image, print)
-    except SandboxError as error:
-        await backend.close()
-        pytest.skip(f"no docker: {error}")
+    backend = await usable("docker")
     yield backend
     await backend.close()
 

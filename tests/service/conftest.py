@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from back_ends import usable
 from endpoints import Endpoint, serve
 
-from agentlab.sandboxes import SandboxError, open_backend
+from agentlab.sandboxes import open_backend
 from agentlab.service.config import RunConfig
 from agentlab.service.harness import load_harness
 from agentlab.service.launch import RunEnd, launch
@@ -125,10 +126,4 @@ def harbor(run: Run) -> Run:
 @pytest.fixture
 async def docker() -> None:
     """Skips where no engine answers."""
-    backend = open_backend("docker")
-    try:
-        await backend.check()
-    except SandboxError as error:
-        pytest.skip(f"no docker: {error}")
-    finally:
-        await backend.close()
+    await (await usable("docker")).close()

@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
+from back_ends import usable
 
-from agentlab.sandboxes import Backend, BoxSpec, Sandbox, SandboxError, open_backend
+from agentlab.sandboxes import Backend, BoxSpec, Sandbox
 from agentlab.sandboxes.opening import BackendName
 from agentlab.tasks import Sample, Score, ScoreContext, Submission, Task
 from agentlab.tasks.scorers.programs import checks_of, hidden_tests, program_tests, repository_tests
 from agentlab.traces.events import ListRecorder
-
-
-async def ready(name: BackendName) -> Backend:
-    """A back-end with its image, or a skip that says why."""
-    backend = open_backend(name, run_id="tests")
-    try:
-        await backend.check()
-        await backend.ensure_image(BoxSpec().image, print)
-    except SandboxError as error:
-        await backend.close()
-        if os.environ.get("AGENTLAB_REQUIRE_ALL") == "1":
-            raise
-        pytest.skip(f"no {name}: {error}")
-    return backend
 
 
 @dataclass
@@ -88,7 +74,7 @@ class Grader:
 
 
 async def opened(name: BackendName) -> AsyncIterator[Grader]:
-    backend = await ready(name)
+    backend = await usable(name)
     made = Grader(backend)
     yield made
     if made.box is not None:
@@ -120,7 +106,7 @@ async def docker_grader() -> AsyncIterator[Grader]:
 
 @pytest.fixture
 def open_docker() -> Callable[[], Awaitable[Backend]]:
-    return lambda: ready("docker")
+    return lambda: usable("docker")
 
 
 @pytest.fixture
