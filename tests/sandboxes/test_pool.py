@@ -307,7 +307,8 @@ for top in (sys.argv[1], "/tmp", "/dev/shm", "/dev/mqueue", "/var/tmp", "/run"):
             except OSError: extended = None
             show(path, oct(s.st_mode), s.st_uid, s.st_gid, s.st_nlink, s.st_size, extended)
     if os.access(top, os.W_OK): space = os.statvfs(top); show(top, space.f_bfree, space.f_ffree)
-show(sorted(line.partition(": ")[2] for line in open("/proc/locks")))
+# A lock of an open file belongs to no process (-1), and is seen of the whole machine.
+show(sorted(line.partition(": ")[2] for line in open("/proc/locks") if line.split()[4] != "-1"))
 for file in ("sysvipc/shm", "sysvipc/sem", "sysvipc/msg", "net/unix", "mounts", "self/limits"):
     try: show(file, open(f"/proc/{file}").read())
     except OSError as error: show(file, error.errno)
