@@ -61,13 +61,13 @@ def repeated_action(story: Story) -> Iterator[Evidence]:
     for act in story.acts:
         if act.edits or act.effect.removes:
             seen.clear()
-        if not act.key or _WAITS.search(act.key[:500]) or is_outage(act.output):
+        if not act.key:
             continue
         same = (act.key, act.output)
         seen[same] += 1
         twice = act.error and same == before and seen[same] == FAILED_TIMES
         before = same
-        if twice or (seen[same] == TIMES and not act.error):
+        if (twice or (seen[same] == TIMES and not act.error)) and not _is_waiting(act):
             yield Evidence(act.seq, quote(act.key.replace("\x00", ": ")))
     if len(story.turns) < TIMES:
         return
@@ -78,6 +78,11 @@ def repeated_action(story: Story) -> Iterator[Evidence]:
             said[turn.agent, text] += 1
             if said[turn.agent, text] == TIMES:
                 yield Evidence(turn.seq, quote(text))
+
+
+def _is_waiting(act: Act) -> bool:
+    """Whether asking again is what one does: for something that takes its time, or after the place failed."""
+    return _WAITS.search(act.key[:500]) is not None or is_outage(act.output)
 
 
 @detector("any", unlike="A well-formed call that the tool refuses for what it asks: an order that is not there.")

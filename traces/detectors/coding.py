@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from agentlab.traces.detectors.acts import Act
-from agentlab.traces.detectors.results import TestRun, test_run
+from agentlab.traces.detectors.results import TestRun
 from agentlab.traces.detectors.story import Evidence, Story, detector, quote
 
 _DOCUMENT = re.compile(r"\.(?:md|rst|txt|log|patch|diff|out|csv)$", re.IGNORECASE)
@@ -103,9 +103,9 @@ def premature_submit(story: Story) -> Iterator[Evidence]:
         return
     runs = [act for act in story.acts if act.runs and not act.effect.submits]
     last = runs[-1] if runs else None
-    if last is None or not _went_wrong(last):
+    if last is None or not _went_wrong(story, last):
         return
-    yield Evidence(last.seq, quote(_why(last)))
+    yield Evidence(last.seq, quote(_why(story, last)))
 
 
 @detector("coding", unlike="Tests that failed before the first change still fail after it.")
@@ -120,7 +120,7 @@ def regression_introduced(story: Story) -> Iterator[Evidence]:
     worse: dict[str, tuple[Act, str]] = {}
     for act in story.acts:
         edited = edited or bool(act.edits)
-        run = test_run(act) if act.runs else None
+        run = story.test_run(act)
         if run is None:
             continue
         known = before.get(act.command)
@@ -191,8 +191,8 @@ def _last_code_edit(story: Story) -> Act | None:
     return None
 
 
-def _went_wrong(act: Act) -> bool:
-    run = test_run(act)
+def _went_wrong(story: Story, act: Act) -> bool:
+    run = story.test_run(act)
     if run is not None:
         return bool(run.failed)
     if act.effect.tests and act.exit_code is not None:
@@ -200,8 +200,8 @@ def _went_wrong(act: Act) -> bool:
     return bool(act.error)
 
 
-def _why(act: Act) -> str:
-    run = test_run(act)
+def _why(story: Story, act: Act) -> str:
+    run = story.test_run(act)
     return run.told if run is not None and run.told else act.error
 
 

@@ -23,6 +23,8 @@ _GIVES_UP = re.compile(
     r"|no (?:definitive )?answer (?:can|could) be|insufficient information to)",
     re.IGNORECASE,
 )
+_HINTS = ("unable", "not", "n't", "n’t", "giv", "impossible", "insufficient", "answer c")
+"""One of these stands in whatever `_GIVES_UP` finds: looking for them costs a tenth."""
 _STILL_ANSWERS = re.compile(
     r"(?:answer|result|solution|total|output)(?: is|:|\*\*)|therefore|in conclusion|\\boxed|<answer>|thus|however"
     r"|(?:best|educated) (?:guess|estimate)|assum\w+|has been|have been|i have (?:now )?\w+ed\b",
@@ -38,8 +40,8 @@ _NO_ANSWER = re.compile(
 )
 _READS = re.compile(r"^(?:get|find|search|list|calculate|think|look|read|view|check|transfer|escalate)")
 _HANDED_OVER = frozenset({"transfer_to_human_agents", "transfer_to_human", "escalate_to_human", "give_up"})
-_ASKED_TAGS = re.compile(
-    r"(?:inside|within|between|in|enclosed (?:in|by)|wrapped in|using)\s+[`'\"]?<(?P<tag>\w+)>", re.IGNORECASE
+_ASKED_TAG = re.compile(
+    r"(?:inside|within|between|in|enclosed (?:in|by)|wrapped in|using)\s+[`'\"]?<answer>", re.IGNORECASE
 )
 _ASKED_BOX = re.compile(r"(?:in|inside|within|put|using)\b[^.\n]{0,40}\\boxed", re.IGNORECASE)
 _OUTAGE = re.compile(
@@ -79,6 +81,9 @@ def gave_up(story: Story) -> Iterator[Evidence]:
     if _talks_with_a_user(story):
         return  # who serves somebody declines this and does that: no phrase tells whether the task was given up
     tail = last.text.strip()[-600:]
+    lowered = tail.lower()
+    if not any(hint in lowered for hint in _HINTS):
+        return
     found = _GIVES_UP.search(tail)
     if (
         found is not None
@@ -134,12 +139,10 @@ def wrong_format(story: Story) -> Iterator[Evidence]:
     if story.cut_short:
         return
     asked = story.prompt
-    tags = [found["tag"] for found in _ASKED_TAGS.finditer(asked) if f"</{found['tag']}>" in asked]
-    tag = tags[-1] if tags else ""
     final = last.text
-    if tag == "answer" and f"<{tag}>" not in final:
-        yield Evidence(last.seq, quote(f"no <{tag}>: {final[-MAX_TAIL:]}"))
-    elif _ASKED_BOX.search(asked) and "\\boxed" not in final and "\\fbox" not in final:
+    if "</answer>" in asked and "<answer>" not in final and _ASKED_TAG.search(asked):
+        yield Evidence(last.seq, quote(f"no <answer>: {final[-MAX_TAIL:]}"))
+    elif "\\boxed" in asked and _ASKED_BOX.search(asked) and "\\boxed" not in final and "\\fbox" not in final:
         yield Evidence(last.seq, quote(f"no \\boxed: {final[-MAX_TAIL:]}"))
 
 

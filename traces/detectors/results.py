@@ -17,8 +17,8 @@ _TEST = re.compile(
     r"|test (?P<name6>\S+) \.\.\. (?P<verdict6>ok|FAILED))",  # cargo test
     re.MULTILINE,
 )
-_FAILED = re.compile(r"\b(\d+) (?:failed|failing|failures?|errors?)\b|\b(?:failures|errors)=(\d+)", re.IGNORECASE)
-_PASSED = re.compile(r"\b(\d+) (?:passed|passing)\b|^OK\b|^Ran \d+ tests? in|^ok\s", re.MULTILINE)
+_FAILED = re.compile(r"(?<!\d)(\d+) (?:[Ff]ail(?:ed|ing|ures?)|[Ee]rrors?)\b|\b(?:failures|errors)=(\d+)")
+_PASSED = re.compile(r"(?<!\d)\d+ pass(?:ed|ing)\b|^(?:OK\b|Ran \d+ tests? in|ok\s)", re.MULTILINE)
 _GOOD = frozenset({"PASSED", "ok", "PASS"})
 
 
@@ -42,12 +42,18 @@ class TestRun(msgspec.Struct, frozen=True):
         return ""
 
 
+def _end(output: str) -> int:
+    """Where the last lines begin, in which a framework sums up."""
+    return max(0, len(output) - 1500)
+
+
 def test_run(act: Act) -> TestRun | None:
     """The tests that an act ran; None where its output tells of none."""
     passing: set[str] = set()
     failing: set[str] = set()
     first = ""
-    for found in _TEST.finditer(act.output):
+    named = any(word in act.output for word in ("FAIL", "PASS", "ERROR", "... ok"))
+    for found in _TEST.finditer(act.output) if named else ():
         groups = [value for value in found.groups() if value]
         verdict = next(
             value for value in groups if value.upper() in ("FAILED", "ERROR", "PASSED", "FAIL", "OK", "PASS")
@@ -58,11 +64,17 @@ def test_run(act: Act) -> TestRun | None:
         else:
             failing.add(name)
             first = first or found[0]
-    counts = (
-        [int(found[1] or found[2]) for found in _FAILED.finditer(act.output)] if act.effect.tests or failing else []
-    )
-    failed = max(len(failing), *counts, 0) if counts else len(failing)
-    if not (passing or failing or counts or (act.effect.tests and _PASSED.search(act.output))):
+    counts = _counts(act.output) if act.effect.tests or failing else []
+    failed = max((count for count, _ in counts), default=0)
+    if not (passing or failing or counts or (act.effect.tests and _PASSED.search(act.output, _end(act.output)))):
         return None
-    line = first or next((found[0] for found in _FAILED.finditer(act.output) if int(found[1] or found[2])), "")
-    return TestRun(frozenset(passing - failing), frozenset(failing), failed, line)
+    told = first or next((line for count, line in counts if count), "")
+    return TestRun(frozenset(passing - failing), frozenset(failing), max(len(failing), failed), told)
+
+
+def _counts(output: str) -> list[tuple[int, str]]:
+    """How many failed, as the last lines say it, with the words."""
+    last = output[_end(output) :]
+    if "fail" not in last and "rror" not in last and "Fail" not in last:
+        return []
+    return [(int(found[1] or found[2]), found[0]) for found in _FAILED.finditer(last)]

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from agentlab.traces.detectors.acts import EDITORS, INTERPRETERS, SHELLS, Act, acts_of
+from agentlab.traces.detectors.results import TestRun, test_run
 from agentlab.traces.events import ErrorRaised, LimitReached, ModelCall, Scored
 from agentlab.traces.steps import Step, Trace
 
@@ -57,6 +58,15 @@ class Story:
         if not any(step.role in ("tool", "user") for step in self.steps[1:]):
             return ()
         return tuple(acts_of(self.steps))
+
+    def test_run(self, act: Act) -> TestRun | None:
+        """The tests that an act ran; None where its output tells of none."""
+        return self._test_runs.get(act.place)
+
+    @cached_property
+    def _test_runs(self) -> dict[int, TestRun]:
+        found = ((act.place, test_run(act)) for act in self.acts if act.runs)
+        return {place: run for place, run in found if run is not None}
 
     @cached_property
     def prompt(self) -> str:
