@@ -17,6 +17,7 @@ import anyio
 
 from agentlab.models.scripted import NopModel
 from agentlab.service.board import Board
+from agentlab.service.diagnosis import automatic_labels
 from agentlab.service.external import Batch, ExternalRuns, external_attempt
 from agentlab.service.planner import EXTERNAL, Lane, Planner, Refusal, Route, lane_of
 from agentlab.service.trial import MEMORY_TRIES, Prompt, Result, Setting, attempt, failed_for_memory
@@ -319,6 +320,8 @@ class Runner:
                     author=task.scorers[0].name if task.scorers else EXTERNAL,
                 )
             )
+        for label in automatic_labels(work.number, number, recorder.events, result):
+            self.store.label(label)
         return result, recorder
 
     async def _carry_out(

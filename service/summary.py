@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agentlab.service.failures import Labelled, LabelledTask
 from agentlab.tasks.metrics import Metric, MetricValue, mean, pass_at, pass_hat
 from agentlab.tasks.scores import Scores
 from agentlab.tasks.suites import TaskScore, combine_scores
 from agentlab.tasks.types import TaskError
 from agentlab.traces.events import OUTCOMES
-from agentlab.traces.labels import standing
 from agentlab.traces.reader import RunReader
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ class TaskSummary:
     groups: dict[str, Any] = field(default_factory=dict)
     metrics: tuple[dict[str, Any], ...] = ()
     """The task's further metrics."""
+    failures: dict[str, Any] = field(default_factory=dict)
+    """Trials that failed, by cause; empty where none did."""
 
     def as_dict(self) -> dict[str, Any]:
         return {name: _plain(getattr(self, name)) for name in self.__slots__}
@@ -77,6 +79,8 @@ class Summary:
     errors_total: int
     error_kinds: tuple[dict[str, Any], ...] = ()
     """All errors, those of a task that say the same counted together, with the first sample of each."""
+    telling: tuple[dict[str, Any], ...] = ()
+    """Traces to open first: one for each of the commonest causes of failure."""
 
     @property
     def failed(self) -> bool:
@@ -92,6 +96,7 @@ class Summary:
             "errors": list(self.errors),
             "errors_total": self.errors_total,
             "error_kinds": list(self.error_kinds),
+            "telling": list(self.telling),
         }
 
 
@@ -116,7 +121,7 @@ def compute_summary(
     routes = _routes(document)
     with RunReader(run_dir) as reader:
         names = dict.fromkeys((*document.get("tasks", {}), *reader.tasks()))
-        labels = _label_counts(reader)
+        labelled = Labelled.of(reader)
         tasks = tuple(
             _task_summary(
                 name,
@@ -125,7 +130,7 @@ def compute_summary(
                 routes.get(name, {}),
                 metrics.get(name, ()),
                 epochs,
-                labels.get(name, {}),
+                labelled.tasks.get(name, LabelledTask()),
                 Extent.of(document.get("tasks", {}).get(name, {}), epochs),
                 alive,
             )
@@ -133,7 +138,8 @@ def compute_summary(
         )
         errors, kinds, total = _errors(reader, alive)
     combined = _suites(suites, tasks)
-    return Summary(str(document.get("run_id", "")), str(run_dir), tasks, combined, errors, total, kinds)
+    run_id = str(document.get("run_id", ""))
+    return Summary(run_id, str(run_dir), tasks, combined, errors, total, kinds, labelled.telling())
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +177,7 @@ def _task_summary(
     route: dict[str, str],
     metrics: Sequence[Metric],
     epochs: int,
-    labels: dict[str, int],
+    labelled: LabelledTask,
     extent: Extent,
     alive: bool,
 ) -> TaskSummary:
@@ -202,7 +208,8 @@ def _task_summary(
         bounds=bounds,
         outcomes=_outcomes(totals, alive),
         flags=totals.flags,
-        labels=labels,
+        labels=labelled.counts,
+        failures=labelled.failures(),
         tokens={"input": totals.input_tokens, "output": totals.output_tokens},
         cost_usd=totals.cost_usd,
         latency_ms=_latencies(columns),
@@ -257,21 +264,6 @@ def _latencies(columns: Columns) -> dict[str, float | None]:
     if columns.ttft_ms.size:
         found["ttft_p50"] = round(float(np.percentile(columns.ttft_ms, 50)), 3)
     return found
-
-
-def _label_counts(reader: RunReader) -> dict[str, dict[str, int]]:
-    """Labels of whole trials by task, counted as `name:value`."""
-    counts: dict[str, dict[str, int]] = {}
-    task_of: dict[int, str] = {}
-    for label in standing(reader.labels()):
-        if label.seq is not None:
-            continue
-        task = task_of.get(label.trial)
-        if task is None:
-            task = task_of[label.trial] = reader.trial(label.trial).task
-        key = f"{label.name}:{label.value}"
-        counts.setdefault(task, {})[key] = counts.get(task, {}).get(key, 0) + 1
-    return counts
 
 
 def _errors(reader: RunReader, alive: bool) -> tuple[tuple[dict[str, str], ...], tuple[dict[str, Any], ...], int]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import itertools
+import operator
 import sqlite3
 import tempfile
 from array import array
@@ -21,7 +23,8 @@ from agentlab.traces.document import read_document
 from agentlab.traces.encoding import decode_event
 from agentlab.traces.errors import NotARun, StoreError, UnknownTrial
 from agentlab.traces.events import FLAGS, OUTCOMES, Flag, ModelCall, Outcome, Usage
-from agentlab.traces.rows import AttemptRow, Label, StoredEvent
+from agentlab.traces.labels import standing
+from agentlab.traces.rows import AttemptRow, Label, LabelledTrial, StoredEvent
 from agentlab.traces.store import ARTIFACTS, DATABASE
 from agentlab.traces.versions import is_current, upgraded_copy
 
@@ -47,6 +50,11 @@ _FLAGS = f"SELECT a.flags, count(*){_LAST} AND a.flags IS NOT NULL GROUP BY 1"
 _OUTCOMES = (
     "SELECT coalesce(a.outcome, 'running'), count(*) FROM trials t"
     " JOIN attempts a ON a.trial = t.trial AND a.attempt = t.attempt"
+)
+_LABELLED = (
+    "SELECT t.trial, t.task, t.sample, t.epoch, t.cluster, t.attempt, l.trial, l.attempt, l.seq, l.name, l.value,"
+    " l.confidence, l.source, l.author, l.guide, l.note, l.at"
+    " FROM trials t JOIN labels l ON l.trial = t.trial AND l.attempt = t.attempt ORDER BY t.trial, l.id"
 )
 _LABELS = "SELECT trial, attempt, seq, name, value, confidence, source, author, guide, note, at FROM labels"
 
@@ -151,20 +159,15 @@ class RunReader:
         """The labels of a trial (None: of the run) in the order they were given."""
         query = _LABELS + ("" if trial is None else " WHERE trial = ?") + " ORDER BY id"
         for row in self._rows(query, () if trial is None else (trial,)):
-            trial_, attempt, seq, name, value, confidence, source, author, guide, note, at = row
-            yield Label(
-                trial=trial_,
-                attempt=attempt,
-                seq=seq,
-                name=name,
-                value=value,
-                confidence=confidence,
-                source=source,
-                author=author,
-                guide=guide,
-                note=note,
-                at=at,
-            )
+            yield _label(row)
+
+    def labelled(self) -> Iterator[tuple[LabelledTrial, list[Label]]]:
+        """The trials whose last attempt has labels that hold, by number, each with them. One is held at a time."""
+        rows = ((LabelledTrial(*row[:6]), _label(row[6:])) for row in self._rows(_LABELLED))
+        for trial, found in itertools.groupby(rows, key=operator.itemgetter(0)):
+            labels = standing(label for _, label in found)
+            if labels:
+                yield trial, labels
 
     def tasks(self) -> list[str]:
         """The tasks that have trials, in the order of their first trial."""
@@ -294,6 +297,23 @@ def _attempt_row(row: tuple[Any, ...]) -> AttemptRow:
 
 def _flags(text: str | None) -> tuple[Flag, ...]:
     return tuple(msgspec.json.decode(text)) if text else ()
+
+
+def _label(row: tuple[Any, ...]) -> Label:
+    trial, attempt, seq, name, value, confidence, source, author, guide, note, at = row
+    return Label(
+        trial=trial,
+        attempt=attempt,
+        seq=seq,
+        name=name,
+        value=value,
+        confidence=confidence,
+        source=source,
+        author=author,
+        guide=guide,
+        note=note,
+        at=at,
+    )
 
 
 def _floats(blob: bytes | None) -> tuple[float, ...]:

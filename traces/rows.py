@@ -60,6 +60,17 @@ class LastAttempt(msgspec.Struct, frozen=True):
     outcome: Outcome | None
 
 
+class LabelledTrial(msgspec.Struct, frozen=True):
+    """Which trial labels belong to, with its last attempt."""
+
+    trial: int
+    task: str
+    sample: str
+    epoch: int
+    cluster: str
+    attempt: int
+
+
 class Label(msgspec.Struct, frozen=True, kw_only=True):
     """A judgement on a trial, or on one step of it. Never overwritten: a later one stands beside it."""
 

@@ -51,6 +51,9 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     events: tuple[StoredEvent, ...]
     row: AttemptRow | None = None
+    solved: bool | None = None
+    """Whether the trial was scored in full, said by who knows it better than the events do; None: see row and events.
+    """
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
@@ -101,10 +104,12 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return next((s.event for s in reversed(self.events) if isinstance(s.event, LimitReached)), None)
 
 
-def trace_of(events: Iterable[Event | StoredEvent], row: AttemptRow | None = None) -> Trace:
+def trace_of(
+    events: Iterable[Event | StoredEvent], row: AttemptRow | None = None, *, solved: bool | None = None
+) -> Trace:
     """The trace of events in order; those without a place are numbered from 0."""
     stored = (item if isinstance(item, StoredEvent) else StoredEvent(place, item) for place, item in enumerate(events))
-    return Trace(events=tuple(stored), row=row)
+    return Trace(events=tuple(stored), row=row, solved=solved)
 
 
 def _steps(events: Iterable[StoredEvent]) -> Iterator[Step]:

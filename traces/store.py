@@ -72,6 +72,8 @@ class AttemptRecorder:
         self.latencies_ms: list[float] = []
         self.ttfts_ms: list[float] = []
         self.sandbox_seconds = 0.0
+        self.events: list[Event] = []
+        """What was recorded so far, for those who look at a trace as it ends: the store need not be read for it."""
         self.history = History()
         self.announced = False
         self._writer = writer
@@ -86,6 +88,7 @@ class AttemptRecorder:
             self._add(event)
         elif isinstance(event, SandboxEnd):
             self.sandbox_seconds += event.seconds
+        self.events.append(event)
         seq = self._seq
         self._seq = seq + 1
         self._ticket = self._writer.put(self, seq, event)

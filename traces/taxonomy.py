@@ -22,6 +22,8 @@ from agentlab.traces.steps import Trace
 UNKNOWN = "unknown"
 FAILURE = "failure"
 """The name of a trial's primary label."""
+GUIDE = "failures/1"
+"""What automatic labels follow: raised when definitions or the order of precedence change."""
 FINDING = "finding"
 """The name of a step's label by a detector: its value is the detector's name."""
 

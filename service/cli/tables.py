@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from agentlab.service.prepare import Plan
 
 MAX_ERRORS = 5
+MAX_CAUSES = 4
+QUOTE_CHARS = 80
 GAP = "  "
 USEFUL = 16
 """Characters below which a column that is cut off tells nothing."""
@@ -163,6 +165,7 @@ def print_summary(summary: Mapping[str, Any], status: str) -> None:
     _print_notes(out, summary)
     run = run_argument(summary["run_dir"])
     _print_errors(out, summary, run)
+    _print_failures(out, summary, run)
     cost = sum(task["cost_usd"] or 0.0 for task in summary["tasks"])
     if cost:
         out.print(f"cost: {cost:.4f} USD")
@@ -179,6 +182,44 @@ def _print_errors(out: Console, summary: Mapping[str, Any], run: str) -> None:
     if left:
         more = "error" if left == 1 else "errors"
         out.print(Text(f"... and {left} more {more}: agentlab results show {run} --samples"), soft_wrap=True)
+
+
+def _print_failures(out: Console, summary: Mapping[str, Any], run: str) -> None:
+    """Why trials failed, a line a task, and the traces to open first. Older summaries have neither."""
+    for task in summary["tasks"]:
+        said = _causes(task.get("failures") or {})
+        if said:
+            out.print(Text(clean(f"{task['task']}: {said}")), soft_wrap=True)
+    telling = summary.get("telling", ())
+    if not telling:
+        return
+    commands = [f"agentlab traces show {run} {entry['trial']}" for entry in telling]
+    width = max(map(cell_len, commands))
+    out.print(Text("traces to open first:", style="dim"))
+    for command, entry in zip(commands, telling, strict=True):
+        step = f" at step {entry['step']}" if entry["step"] is not None else ""
+        quote = f": {one_line(entry['quote'], QUOTE_CHARS)}" if entry["quote"] else ""
+        out.print(Text(clean(f"  {command:{width}}  {entry['label']}{step}{quote}"), style="dim"), soft_wrap=True)
+
+
+def _causes(failures: Mapping[str, Any]) -> str:
+    """Failed trials by cause: count, share of the failed ones and its interval; empty where none failed."""
+    if not failures:
+        return ""
+    known = failures["causes"]
+    said = [f"{cause['label']} {_shared(cause)}" for cause in known[:MAX_CAUSES]]
+    if len(known) > MAX_CAUSES:
+        said.append(
+            f"{len(known) - MAX_CAUSES} more causes of {sum(cause['n'] for cause in known[MAX_CAUSES:])} trials"
+        )
+    if failures["unknown"]["n"]:
+        said.append(f"unknown {_shared(failures['unknown'])}")
+    return f"{failures['n']} not solved: {', '.join(said)}"
+
+
+def _shared(cause: Mapping[str, Any]) -> str:
+    low, high = cause["ci95"]
+    return f"{cause['n']} ({cause['share']:.0%}, {low:.0%} to {high:.0%})"
 
 
 def run_argument(run_dir: str | Path) -> str:

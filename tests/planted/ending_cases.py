@@ -118,6 +118,7 @@ FORMAT: tuple[list[Trace], list[Trace]] = (
             flags=("unparsable",), explanation="the answer settles on no single choice"
         ),
         question(BOXED, "x is 4.").failed(),
+        question(SUM, " ").failed(flags=("empty",)),
         search(Theirs(TAGGED), "Emma", "Emma is a novel by Jane Austen").agent("Jane Austen wrote it.").failed(),
         question("Write a function add. Answer with Python code.", "Addition is commutative.").failed(
             flags=("unparsable",), explanation="no Python code was found in the answer"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from planted import call_cases, coding_cases, ending_cases
+from planted.talks import TEAM, WEEK, Ours, Theirs, question
 
 from agentlab.traces.detectors import DETECTORS, detect
 from agentlab.traces.steps import Trace
@@ -17,9 +20,9 @@ def named(cases: list[tuple[str, int, Trace]]) -> list[str]:
     return [f"{name}-{place}" for name, place, _ in cases]
 
 
-def test_every_detector_has_five_of_each() -> None:
+def test_every_detector_has_five_of_each_at_least() -> None:
     assert set(CASES) == {detector.name for detector in DETECTORS}
-    assert all(len(planted) == len(clean) == 5 for planted, clean in CASES.values())
+    assert all(len(planted) >= 5 and len(clean) >= 5 for planted, clean in CASES.values())
 
 
 @pytest.mark.parametrize(("name", "place", "trace"), PLANTED, ids=named(PLANTED))
@@ -33,3 +36,29 @@ def test_what_is_planted_is_found_with_its_evidence(name: str, place: int, trace
 @pytest.mark.parametrize(("name", "place", "trace"), CLEAN, ids=named(CLEAN))
 def test_what_only_looks_like_it_is_passed_over(name: str, place: int, trace: Trace) -> None:
     assert not [finding for finding in detect(trace) if finding.detector == name]
+
+
+HOSTILE = {
+    "blanks": "fix " + " " * 20_000,
+    "breaks": "\n" * 20_000,
+    "signs": "&&" * 8_000,
+    "calls": "open('" * 4_000,
+    "tags": "<answer>" * 2_500,
+    "fences": "```py\n" * 4_000,
+    "assignments": "a=1 " * 4_000,
+    "quotes": "'\\\"" * 5_000,
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_text_made_to_be_slow_is_not(text: str) -> None:
+    ours = (
+        Ours(f"{WEEK}\n{text}").bash(text, text, 1).python(text, text, 1).edit("week.py", "a", text).say(text).failed()
+    )
+    theirs = (
+        Theirs("").agent(TEAM.format(task=text), "A").expert("B", text).terminal(text, 1).expert("A", text).failed()
+    )
+    began = time.process_time()
+    for trace in (ours, theirs, question(text, text).failed()):
+        detect(trace)
+    assert time.process_time() - began < 3, "superlinear searches take minutes"

@@ -36,7 +36,7 @@ _NAMED = re.compile(
 _ASKED_FOR = re.compile(
     r"\b(?:files? to edit|edit|fix|repair|change|modify|update|implement(?: \w+){0,4} in|complete|rewrite"
     r"|write(?: \w+){0,6} (?:to|into)"
-    r"|save(?: \w+){0,6} (?:to|in|as|into)|create|put(?: \w+){0,6} in(?:to)?|correct)\b[:\s]*(?:the |this |file "
+    r"|save(?: \w+){0,6} (?:to|in|as|into)|create|put(?: \w+){0,6} in(?:to)?|correct)\b[:\s]{0,4}(?:the |this |file "
     r"|module |script |`|'|\")*\s*[`'\"]?"
     r"(?P<path>(?:[\w-]+/)*[\w-]+\.[a-z]{1,5})\b",
     re.IGNORECASE,
@@ -53,7 +53,7 @@ def no_edit(story: Story) -> Iterator[Evidence]:
     last = story.submission
     _, turn = story.turns[-1]
     yield Evidence(
-        last.seq if last is not None else turn.seq, quote(turn.text or (last.key if last else "") or "no edit")
+        last.seq if last is not None else turn.seq, quote(turn.text or (last.key if last else "") or "it said nothing")
     )
 
 

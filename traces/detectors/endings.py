@@ -30,7 +30,6 @@ _STILL_ANSWERS = re.compile(
     r"|(?:best|educated) (?:guess|estimate)|assum\w+|has been|have been|i have (?:now )?\w+ed\b",
     re.IGNORECASE,
 )
-_ANSWER_TAG = re.compile(r"<answer>(?P<inner>.*?)</answer>", re.DOTALL | re.IGNORECASE)
 _NO_ANSWER = re.compile(
     r"(?:can(?:not|'t)|could not) be (?:determined|established|answered|identified|confirmed)|^\W*(?:none"
     r"|none found|unknown|n/?a|not (?:found|available|sure|known|possible)|no (?:answer|information)|I (?:do not"
@@ -73,10 +72,11 @@ def gave_up(story: Story) -> Iterator[Evidence]:
         if all(act.error or _READS.match(act.tool) for act in story.acts):
             yield Evidence(final.seq, quote(final.key.replace("\x00", ": ")))
         return
-    tagged = _ANSWER_TAG.search(last.text)
-    if tagged is not None:
-        if _NO_ANSWER.search(tagged["inner"]):
-            yield Evidence(last.seq, quote(tagged[0]))
+    _, opened, tagged = last.text.rpartition("<answer>")
+    if opened:
+        inner = tagged.partition("</answer>")[0].strip()
+        if _NO_ANSWER.search(inner[:400]):
+            yield Evidence(last.seq, quote(f"<answer>{inner}</answer>"))
         return
     if _talks_with_a_user(story):
         return  # who serves somebody declines this and does that: no phrase tells whether the task was given up
@@ -126,17 +126,23 @@ MAX_TAIL = 150
 
 @detector("any", unlike="A wrong answer in the form that was asked for.")
 def wrong_format(story: Story) -> Iterator[Evidence]:
-    """The answer is not in the form that the task asks for: the scorer could not read it, or the tags or the box that
-    the prompt demands are not there; only in trials that did not pass.
+    """The answer is not in the form that the task asks for: it is empty, the scorer could not read it, or the tags or
+    the box that the prompt demands are not there; only in trials that did not pass.
     """
-    last = story.last_turn
-    if story.passed or last is None or last.stop_reason == "length":
+    if story.passed or not story.turns or story.turns[-1][1].stop_reason == "length":
         return
     for stored in story.trace.events:
         if isinstance(stored.event, Scored) and "unparsable" in stored.event.flags:
-            yield Evidence(last.seq, quote(stored.event.explanation or last.text))
+            yield Evidence(
+                story.turns[-1][1].seq, quote(stored.event.explanation or story.trace.answer or "unparsable")
+            )
             return
+    last = story.last_turn
     if story.cut_short:
+        return
+    if last is None:
+        if not story.coding and not story.acts:
+            yield Evidence(story.turns[-1][1].seq, "the answer is empty")
         return
     asked = story.prompt
     final = last.text

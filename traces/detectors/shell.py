@@ -11,10 +11,13 @@ MAX_COMMAND = 8192
 """Characters of a command that are read; what lies beyond is almost always the text of a file."""
 
 _HEREDOC = re.compile(r"<<-?\s*(['\"]?)(\w+)\1(?P<rest>[^\n]*)\n.*?^\s*\2\s*$", re.DOTALL | re.MULTILINE)
+# Runs of blanks and of signs say nothing, and would make each search start anew at each of them.
+_BLANKS = re.compile(r"[ \t\r\f\v]+")
+_BREAKS = re.compile(r"([\n;&|(])[\s;&|(]*(?=[\n;&|(])")
 _QUOTED = re.compile(r"'[^'\n]*'|\"(?:[^\"\\\n]|\\.)*\"")
 _PATH = r"(?P<path>[\w@%+=:,./~$-]+)"
 _REDIRECT = re.compile(rf"(?<![<>&\d-])(?:[12]?>>?|&>>?)\s*{_PATH}")
-_START = r"(?:^|[\n;&|(]|\bdo\b|\bthen\b|\bsudo\b|\bxargs\b)\s*(?:cd\s+\S+\s*&&\s*)?(?:\w+=\S*\s+)*"
+_START = r"(?:^|[\n;&|(]|\bdo\b|\bthen\b|\bsudo\b|\bxargs\b)\s?(?:\w+=\S*\s){0,9}"
 _IN_PLACE = re.compile(rf"{_START}(?:sed\s+(?:-\w+\s+)*-\w*i|perl\s+-\w*p?i|ed\s|ex\s|awk\s+-i\s*inplace)[^\n;&|]*")
 _CHANGES = re.compile(
     rf"{_START}(?:tee|patch|git\s+apply|apply_patch|mv|cp|truncate|install|dd|2to3|black|autopep8)\b[^\n;&|]*"
@@ -42,13 +45,13 @@ _EDITOR = re.compile(
 )
 _RANGE = re.compile(r"^\d+(?::\d+)?$")
 _WRITES = re.compile(
-    r"open\([^)\n]*,\s*(?:mode\s*=\s*)?['\"][rb]?[wax]|['\"]r\+|\.write_(?:text|bytes)\(|\bshutil\.(?:copy|move)"
+    r"open\([^)\n]{0,200},\s*(?:mode\s*=\s*)?['\"][rb]?[wax]|['\"]r\+|\.write_(?:text|bytes)\(|\bshutil\.(?:copy|move)"
     r"|os\.(?:rename|replace|remove|unlink)\("
     r"|fileinput\.(?:input|FileInput)|\.to_(?:csv|json|excel|parquet)\(|json\.dump\(|writeFile"
 )
 _WRITTEN = re.compile(
-    r"""open\(\s*['"](?P<a>[^'"\n]+)['"]\s*,\s*(?:mode\s*=\s*)?['"][rb]?[wax+]"""
-    r"""|Path\(\s*['"](?P<b>[^'"\n]+)['"]\s*\)\.write_"""
+    r"""open\(\s*['"](?P<a>[^'"\n]{1,200})['"]\s*,\s*(?:mode\s*=\s*)?['"][rb]?[wax+]"""
+    r"""|Path\(\s*['"](?P<b>[^'"\n]{1,200})['"]\s*\)\.write_"""
 )
 _NOWHERE = re.compile(r"^/dev/|^&|^\d$|^/proc/")
 INFO = frozenset({"open", "goto", "scroll_down", "scroll_up"})
@@ -78,6 +81,7 @@ def effect_of(command: str) -> Effect:
     editor = _EDITOR.match(command)
     if editor is not None and not re.match(r"\s*(?:open|edit)\s+-", command):
         return _editor(editor["verb"], editor["rest"])
+    command = _BLANKS.sub(" ", _BREAKS.sub(r"\1", command))
     bare = _HEREDOC.sub(lambda found: f"<<{found['rest']}\n", command)
     plain = _QUOTED.sub(_without_quotes, bare)
     edits = [found["path"] for found in _REDIRECT.finditer(plain)]

@@ -26,7 +26,7 @@ _FILE = r"[\w./-]*\w\.(?:py|js|ts|tsx|go|rs|java|rb|c|cc|cpp|h|php|sh|cs|kt|swif
 # A question about a repository names one too: what counts is that work on files is asked for.
 _ISSUE = re.compile(
     r"\b(?:solve|solving|fix|fixing|resolve|resolving|address|implement|close)\s+(?:this|the|following|a"
-    r"|\W)*\s*(?:\w+\s+){0,2}(?:issue|bug|defect|fault|regression|ticket)",
+    r"|\W){0,6}\s?(?:\w+\s+){0,2}(?:issue|bug|defect|fault|regression|ticket)",
     re.IGNORECASE,
 )
 _PLACE = re.compile(
@@ -42,6 +42,7 @@ _WORK = re.compile(
     rf"|port)\b[^.?\n]{{0,80}}(?<![\w.])`?{_FILE})",
     re.IGNORECASE,
 )
+_BLANKS = re.compile(r"(\s)\s{3,}")
 _NO_WORK = re.compile(r"\bCTF\b|capture the flag|do not (?:change|edit|modify) any", re.IGNORECASE)
 
 
@@ -72,7 +73,10 @@ class Story:
     def prompt(self) -> str:
         """What was asked for: its beginning and its end."""
         told = self.trace.prompt or (self.steps[0].text if self.steps else "")
-        return told if len(told) <= MAX_PROMPT else f"{told[: MAX_PROMPT // 2]}\n{told[-MAX_PROMPT // 2 :]}"
+        if len(told) > MAX_PROMPT:
+            told = f"{told[: MAX_PROMPT // 2]}\n{told[-MAX_PROMPT // 2 :]}"
+        # Long runs of blanks would make each search start anew at each of them.
+        return _BLANKS.sub(r"\1", told)
 
     @cached_property
     def turns(self) -> tuple[tuple[int, Step], ...]:
@@ -135,6 +139,8 @@ class Story:
 
 def passed(trace: Trace) -> bool | None:
     """Whether a trial was scored in full (1, or more where a scorer gives more); None where nobody graded it."""
+    if trace.solved is not None:
+        return trace.solved
     if trace.row is not None:
         if trace.row.outcome is not None and trace.row.outcome != "scored":
             return False

@@ -1,0 +1,51 @@
+"""The labels that an attempt is given as it ends: what detectors find in its events, and why it failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from agentlab.traces.detectors import detect
+from agentlab.traces.rows import Label
+from agentlab.traces.steps import trace_of
+from agentlab.traces.taxonomy import FAILURE, FINDING, GUIDE, UNKNOWN, primary
+
+if TYPE_CHECKING:
+    from agentlab.service.trial import Result
+    from agentlab.traces.events import Event
+
+
+def automatic_labels(trial: int, attempt: int, events: Sequence[Event], result: Result) -> list[Label]:
+    """What the detectors find, each at its step, and for an attempt that failed its one cause.
+
+    Never raises: a text that a detector cannot cope with must not end the run, so that its cause is unknown then, and
+    the note says why.
+    """
+    solved = result.outcome == "scored" and result.value is not None and result.value >= 1.0
+    try:
+        trace = trace_of(events, solved=solved)
+        findings = detect(trace)
+        cause = primary(trace, findings)
+    except Exception as error:  # noqa: BLE001  the boundary: traces are hostile, and the trial itself is done
+        note = f"the detectors failed: {type(error).__name__}: {error}"[:200]
+        return [_label(trial, attempt, FAILURE, UNKNOWN, "taxonomy/1", note=note)] if not solved else []
+    labels = [_label(trial, attempt, FINDING, f.detector, f.author, f.seq, f.quote) for f in findings]
+    if cause is not None:
+        labels.append(_label(trial, attempt, FAILURE, cause.value, cause.author, note=cause.quote))
+    return labels
+
+
+def _label(
+    trial: int, attempt: int, name: str, value: str, author: str, seq: int | None = None, note: str = ""
+) -> Label:
+    return Label(
+        trial=trial,
+        attempt=attempt,
+        name=name,
+        value=value,
+        source="detector",
+        author=author,
+        seq=seq,
+        guide=GUIDE,
+        note=note,
+    )
