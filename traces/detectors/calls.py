@@ -27,6 +27,19 @@ _UNPARSED = re.compile(
     r"|\A(?:exitcode: \d+ \(execution failed\)\s*Code output:\s*)unknown language\s*\Z|\{\"error\": \"missing \w+"
     r"|\d+ validation errors? for|Usage: (?:edit|open|create|insert|search_\w+|find_file|goto)\b"
 )
+_UNPARSED_HINTS = (
+    "pars",
+    "format",
+    "argument",
+    "parameter",
+    "alformed",
+    "call",
+    "validation",
+    "Usage",
+    "language",
+    "missing",
+)
+"""One of these stands in whatever `_UNPARSED` finds: looking for them costs a tenth."""
 _UNKNOWN = re.compile(
     r"^\W*(?:error\W*)?(?:there is no tool|unknown (?:tool|function|action)\b|(?:tool|function"
     r"|action) ['\"`]?\w+['\"`]? (?:not found|does not exist|is not (?:available|defined))"
@@ -104,10 +117,11 @@ def malformed_call(story: Story) -> Iterator[Evidence]:
 
 def _misunderstood(act: Act) -> bool:
     """Whether a tool of another contract says so. What a program prints is its own affair."""
-    found = _UNPARSED.search(act.output[:600])
-    return found is not None and (
-        not act.command or act.output[found.start() : found.end()].startswith(("exitcode", "Usage: "))
-    )
+    head = act.output[:600]
+    if not any(hint in head for hint in _UNPARSED_HINTS):
+        return False
+    found = _UNPARSED.search(head)
+    return found is not None and (not act.command or found[0].startswith(("exitcode", "Usage: ")))
 
 
 @detector("tools", unlike="`command not found` in a shell: the program is missing, the tool `bash` is not.")

@@ -53,6 +53,12 @@ _OUTAGE = re.compile(
     r"|a process was killed: out of memory",
     re.IGNORECASE,
 )
+_OUTAGE_HINTS = (
+    "connection", "retries", "resolution", "not known", "http", "status", "unavailable", "gateway", "requests",
+    "rate limit",
+    "subscribed", "space left", "read", "container", "sandbox", "unreachable", "out of memory",
+)  # fmt: skip
+"""One of these stands in whatever `_OUTAGE` finds."""
 _CONTEXT = re.compile(
     r"context_length|maximum context length|context window|too many tokens|prompt is too long", re.IGNORECASE
 )
@@ -161,7 +167,7 @@ def infrastructure(story: Story) -> Iterator[Evidence]:
             yield Evidence(stored.seq, quote(f"{event.boundary}:{event.kind}: {event.message}"))
             return
     for act in story.acts:
-        if act.error and (found := _OUTAGE.search(act.output)) is not None:
+        if act.error and (found := _outage_in(act.output)) is not None:
             yield Evidence(act.seq, quote(act.output[max(0, found.start() - 60) :]))
             return
 
@@ -176,7 +182,12 @@ def _talks_with_a_user(story: Story) -> bool:
 
 def is_outage(output: str) -> bool:
     """Whether a tool's answer tells of a network or a machine that failed."""
-    return _OUTAGE.search(output) is not None
+    return _outage_in(output) is not None
+
+
+def _outage_in(output: str) -> re.Match[str] | None:
+    lowered = output.lower()
+    return _OUTAGE.search(output) if any(hint in lowered for hint in _OUTAGE_HINTS) else None
 
 
 def _overflowed(story: Story) -> bool:

@@ -44,7 +44,7 @@ class TestRun(msgspec.Struct, frozen=True):
 
 def _end(output: str) -> int:
     """Where the last lines begin, in which a framework sums up."""
-    return max(0, len(output) - 1500)
+    return max(0, len(output) - 600)
 
 
 def test_run(act: Act) -> TestRun | None:
