@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from agentlab.traces.detectors import detect
+from agentlab.traces.detectors import answered_plainly, detect
 from agentlab.traces.rows import Label
 from agentlab.traces.steps import trace_of
 from agentlab.traces.taxonomy import FAILURE, FINDING, GUIDE, UNKNOWN, primary
@@ -22,6 +22,9 @@ def automatic_labels(trial: int, attempt: int, events: Sequence[Event], result: 
     the note says why.
     """
     solved = result.outcome == "scored" and result.value is not None and result.value >= 1.0
+    # Most trials of plain questions: this look costs a tenth of what all detectors do.
+    if solved and answered_plainly(events):
+        return []
     try:
         trace = trace_of(events, solved=solved)
         findings = detect(trace)

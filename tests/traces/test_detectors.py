@@ -8,9 +8,11 @@ import pytest
 from planted import call_cases, coding_cases, ending_cases
 from planted.talks import TEAM, WEEK, Ours, Theirs, question
 
-from agentlab.traces.detectors import DETECTORS, detect
+from agentlab.traces.detectors import DETECTORS, answered_plainly, detect
+from agentlab.traces.events import StopReason
 from agentlab.traces.steps import Trace
 
+STOPS: tuple[StopReason, ...] = ("stop", "length", "tool_calls")
 CASES = coding_cases.CASES | call_cases.CASES | ending_cases.CASES
 PLANTED = [(name, place, trace) for name, (planted, _) in CASES.items() for place, trace in enumerate(planted)]
 CLEAN = [(name, place, trace) for name, (_, clean) in CASES.items() for place, trace in enumerate(clean)]
@@ -36,6 +38,16 @@ def test_what_is_planted_is_found_with_its_evidence(name: str, place: int, trace
 @pytest.mark.parametrize(("name", "place", "trace"), CLEAN, ids=named(CLEAN))
 def test_what_only_looks_like_it_is_passed_over(name: str, place: int, trace: Trace) -> None:
     assert not [finding for finding in detect(trace) if finding.detector == name]
+
+
+def test_nothing_is_found_where_a_question_was_answered_plainly() -> None:
+    answers = [(answer, stop) for answer in ("42", "", "I cannot") for stop in STOPS]
+    asked = [question("What is 17 + 25?", answer, stop=stop).passed() for answer, stop in answers]
+    plain = [trace for trace in asked if answered_plainly([stored.event for stored in trace.events])]
+    assert len(plain) == 6, "those that ended by themselves"
+    assert not any(detect(trace) for trace in plain)
+    worked = Ours(WEEK).bash("ls", "week.py").say("Done.").passed()
+    assert not answered_plainly([stored.event for stored in worked.events])
 
 
 HOSTILE = {

@@ -9,6 +9,8 @@ for finding in detect(trace):
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from agentlab.traces.detectors.calls import (
     error_never_recovered,
     malformed_call,
@@ -34,9 +36,10 @@ from agentlab.traces.detectors.endings import (
     wrong_format,
 )
 from agentlab.traces.detectors.story import Detector, Finding, Story
+from agentlab.traces.events import Event, ModelCall, Note, Scored
 from agentlab.traces.steps import Trace
 
-__all__ = ["DETECTORS", "Detector", "Finding", "Story", "detect"]
+__all__ = ["DETECTORS", "Detector", "Finding", "Story", "answered_plainly", "detect"]
 
 DETECTORS: tuple[Detector, ...] = (
     no_edit,
@@ -62,6 +65,22 @@ _ANY = tuple(detector for detector in DETECTORS if detector.applies == "any")
 _TOOLS = tuple(detector for detector in DETECTORS if detector.applies != "coding")
 MAX_FINDINGS = 5
 """Findings of one detector in one trace: a loop of a hundred turns is told once, and shown a few times."""
+
+
+def answered_plainly(events: Sequence[Event]) -> bool:
+    """Whether there is nothing in the events that a detector could find in a trial that passed: one model call that
+    ended by itself and asked for no tool, and beside it verdicts and notes.
+    """
+    calls = 0
+    for event in events:
+        if isinstance(event, ModelCall):
+            answer = event.response
+            if event.stop_reason == "length" or answer is None or answer.tool_calls:
+                return False
+            calls += 1
+        elif not isinstance(event, (Scored, Note)):
+            return False
+    return calls == 1
 
 
 def detect(trace: Trace) -> tuple[Finding, ...]:
