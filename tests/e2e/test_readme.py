@@ -30,9 +30,7 @@ async def test_its_first_task_is_short_and_right(repository: Path, cli: Cli) -> 
 
 def test_its_commands_are_there(repository: Path) -> None:
     text = (repository / "README.md").read_text(encoding="utf-8")
-    named = set(
-        re.findall(r"agentlab (run|tasks|results|traces|export|sandbox)(?: (init|list|show|check|build|harbor))?", text)
-    )
+    named = set(re.findall(rf"agentlab ({'|'.join(COMMANDS)})(?: (init|list|show|check|build|harbor))?", text))
     assert {command for command, _ in named} == set(COMMANDS)
     for command, sub in named:
         found = commands.get_command(click.Context(commands), command)
