@@ -17,9 +17,10 @@ from agentlab.service.environment import describe_environment
 from agentlab.service.run_id import new_run_id
 from agentlab.service.summary import compute_summary
 from agentlab.tasks.identity import hash_payload
+from agentlab.traces.encoding import plain
 from agentlab.traces.errors import FormatError, StoreError
 from agentlab.traces.events import ErrorRaised, Event, Note, Outcome, Scored
-from agentlab.traces.formats import ImportedTrace, read_traces
+from agentlab.traces.formats import ImportedTrace, Source, read_traces
 from agentlab.traces.store import RunStore
 
 SCHEMA = 1
@@ -55,7 +56,7 @@ def import_traces(
 
     Raises FormatError for the first broken record, or where there is no trace; StoreError, OSError.
     """
-    run_id = new_run_id(name or path.resolve().stem)
+    run_id = new_run_id(name or Source(file=path.resolve().name).stem)
     result = Imported(run_id, runs_dir / run_id)
     if not path.exists():
         raise FormatError(str(path), "", "there is no such file or folder")
@@ -101,6 +102,10 @@ class _Writer:
         self._scored: set[str] = set()
 
     def add(self, trace: ImportedTrace) -> None:
+        # Names go into columns and hashes, which hold no lone surrogates.
+        scores = {plain(name): value for name, value in trace.scores.items()}
+        task, sample, model = (plain(text) for text in (trace.task, trace.sample, trace.model))
+        trace = msgspec.structs.replace(trace, task=task, sample=sample, model=model, scores=scores)
         result, tried = self._result, self._tried.setdefault(trace.task, Counter())
         tried[trace.sample] += 1
         result.traces += 1

@@ -76,7 +76,7 @@ def stored_harness(document: dict[str, Any]) -> Harness:
 
 def _stored(document: dict[str, Any]) -> RunConfig:
     if "imported" in document:
-        raise ConfigError("the run was imported: its trials ran elsewhere, and none of them can be resumed here")
+        raise ConfigError("the run was imported: its trials ran elsewhere, and cannot go on or be repeated here")
     try:
         config = RunConfig.model_validate(document["config"])
         config.harness.model_dump_json()

@@ -66,7 +66,8 @@ def _tell(made: Imported) -> None:
     from agentlab.traces.render import clean
 
     formats = ", ".join(f"{count} {name}" for name, count in made.formats.items())
-    print(clean(f"{made.traces} traces with {made.turns} turns ({formats}) are in run {made.run_id}"))
+    traces = "1 trace" if made.traces == 1 else f"{made.traces} traces"
+    print(clean(f"{traces} with {made.turns} turns ({formats}): run {made.run_id}"))
     if made.unmapped:
         fields = ", ".join(f"{name} ({count})" for name, count in made.unmapped.most_common())
         print(clean(f"kept in the last step of each trace, having no place of their own: {fields}"))

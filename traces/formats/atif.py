@@ -152,6 +152,8 @@ def read(record: dict[str, Any], source: Source) -> Iterator[ImportedTrace]:
 def _checked(record: dict[str, Any], source: Source) -> _Trajectory:
     try:
         document = msgspec.convert(record, _Trajectory)
+    except UnicodeEncodeError:
+        raise source.error("a text with half a surrogate pair stands where none is expected") from None
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at ")
         raise source.error(what, where.strip("`").removeprefix("$.").removeprefix("$")) from None
@@ -228,7 +230,7 @@ def _time(timestamp: str | None) -> float:
 def _ours(document: _Trajectory) -> _Ours:
     try:
         return msgspec.convert((document.extra or {}).get("agentlab") or {}, _Ours)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnicodeEncodeError):
         return _Ours()  # somebody else's
 
 

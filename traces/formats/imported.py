@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def text_of(value: Any) -> str:
     """A foreign value as text; empty for none."""
     if isinstance(value, str):
         return value
-    return "" if value is None else msgspec.json.encode(value, enc_hook=repr).decode()
+    return "" if value is None else json.dumps(value, ensure_ascii=False, default=repr)
 
 
 def number_of(value: Any, source: Source, field: str) -> float | None:

@@ -35,12 +35,14 @@ def matches(record: Any) -> bool:
 
 def split(record: dict[str, Any], source: Source) -> Iterator[tuple[Source, dict[str, Any]]]:
     """The samples of a log as logs of one sample; what is said of the whole log stays with the first one."""
-    samples = record.get("samples")
+    head, samples = record.get("eval"), record.get("samples")
+    if not isinstance(head, dict):
+        raise source.error("an object is expected", "eval")
     if not isinstance(samples, list) or not samples:
         raise source.error("the log holds no samples", "samples")
     for place, sample in enumerate(samples):
         where = source if len(samples) == 1 and source.record else source.within(f"samples[{place}]")
-        log = record if place == 0 else {"eval": record["eval"]}
+        log = record if place == 0 else {"eval": head}
         yield where, {**log, "samples": [sample]}
 
 
