@@ -113,7 +113,7 @@ async def test_a_trace_that_nobody_graded_has_no_score(cli: Cli, reference_data:
 async def test_an_imported_run_is_not_resumed(cli: Cli) -> None:
     cli.write("chat.jsonl", json.dumps({"messages": [{"role": "user", "content": "hi"}]}))
     await imported(cli, "chat.jsonl")
-    (await cli("run", "--resume", str(cli.run_dir))).refused(2, "imported", "resumed")
+    (await cli("run", "--resume", str(cli.run_dir))).refused(2, "imported", "cannot go on")
 
 
 async def test_a_broken_record_is_named_and_leaves_no_run(cli: Cli) -> None:
