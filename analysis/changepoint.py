@@ -61,8 +61,9 @@ def change_point(successes: ArrayLike, forks: ArrayLike, level: float = 0.9) -> 
     )
 
 
-def next_prefixes(successes: ArrayLike, forks: ArrayLike, n: int) -> list[int]:
-    """The `n` prefixes to fork next, those that tell most about the decisive step.
+def next_prefixes(successes: ArrayLike, forks: ArrayLike, n: int, *, most: int | None = None) -> list[int]:
+    """The `n` prefixes to fork next, those that tell most about the decisive step; none gets more than `most` forks in
+    all, as long as another has less: where chances rise again behind the drop, one prefix must not take them all.
 
     One after the other the prefix is chosen whose next outcome has the most mutual information with the step
     (Lindley 1956, "On a measure of the information provided by an experiment"), a and b taken at their means; each
@@ -80,7 +81,8 @@ def next_prefixes(successes: ArrayLike, forks: ArrayLike, n: int) -> list[int]:
         expected = np.where(places[None, :] <= places[:, None], before[:, None], after[:, None])
         mean = weights @ expected
         told = _entropy(mean) - weights @ _entropy(expected)
-        place = int(told.argmax())
+        open_ = won + lost < (most - 0.5 if most is not None else np.inf)
+        place = int(np.where(open_, told, -np.inf).argmax()) if open_.any() else int(told.argmax())
         chosen.append(place)
         won[place] += mean[place]
         lost[place] += 1 - mean[place]

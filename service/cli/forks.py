@@ -96,6 +96,8 @@ def locate(run: str, trial: str, n: int, success: float, **options: Any) -> None
     as_json: bool = options["as_json"]
     with boundary(), _opened(run, options["runs_dir"]) as reader:
         origin, stage = _origin(reader, trial, options)
+        if (origin.again.row.value or 0.0) >= success:
+            say("the trial itself succeeded; looked for is the step behind which others would less often")
         located: list[Located] = []
 
         async def spend(forks: Forks) -> None:

@@ -18,6 +18,8 @@ CERTAIN = 0.99
 """The probability of one step at which no further fork is spent."""
 ROUND = 6
 """Forks between two looks at what they told."""
+SHARE = 3
+"""No prefix gets more than one of so many of all forks."""
 
 
 class Prefix(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +60,7 @@ async def locate(forks: Forks, n: int, success: float) -> Located:
     turns = len(forks.origin.steps)
     while len(forks.made) < n:
         won, made = _counts(forks.made, turns, success)
-        asked = next_prefixes(won, made, min(ROUND, n - len(forks.made)))
+        asked = next_prefixes(won, made, min(ROUND, n - len(forks.made)), most=max(n // SHARE, 1))
         done = await forks.at(asked)
         if not any(one.outcome == "scored" for one in done):
             break

@@ -30,6 +30,11 @@ def test_without_forks_no_step_is_likelier_than_another() -> None:
     assert next_prefixes([0] * 9, [0] * 9, 1) == [4], "the first fork halves the trace"
 
 
+def test_no_prefix_takes_all_forks() -> None:
+    won = made = [0, 1, 1, 1, 0, 20]
+    assert 5 in next_prefixes(won, made, 1) and 5 not in next_prefixes(won, made, 6, most=20)
+
+
 def test_prefixes_that_all_succeed_leave_the_last_step() -> None:
     found = change_point([8, 8, 8], [8, 8, 8])
     assert found.step == 3 and found.before > 0.9
@@ -48,7 +53,7 @@ def located(before: float, after: float, rng: np.random.Generator) -> tuple[bool
     step = int(rng.integers(1, STEPS + 1))
     won, made = np.zeros(STEPS), np.zeros(STEPS)
     while made.sum() < FORKS:
-        for prefix in next_prefixes(won, made, ROUND):
+        for prefix in next_prefixes(won, made, ROUND, most=FORKS // 3):
             made[prefix] += 1
             won[prefix] += rng.random() < (before if prefix < step else after)
         if max(change_point(won, made).probabilities) >= 0.99:

@@ -34,7 +34,7 @@ def ledger() -> Task:
 @dataclass
 class Clerk:
     """Writes `turns` entries, one a turn, and submits. While `plants`, the entry of turn `wrong` (from 1) spoils the
-    ledger; whoever finds it spoiled later takes that back at the end, but for the share `harm` of times.
+    ledger; whoever finds it so takes that back in the last turn, but for the share `harm` of times.
     """
 
     turns: int
@@ -49,12 +49,13 @@ class Clerk:
         self.systems.append(next((m["content"] for m in messages if m["role"] == "system"), ""))
         turn = sum(message["role"] == "assistant" for message in messages) + 1
         if turn > self.turns:
-            return calling(tool_call("submit", {}, f"c{turn}"))
+            mend = {"command": "sed -i /wrong/d ledger.txt; echo entry >> ledger.txt"}
+            spoilt = "echo wrong" in json.dumps(messages)
+            mended = [tool_call("bash", mend, "mend")] if spoilt and self.chance.random() >= self.harm else []
+            return calling(*mended, tool_call("submit", {}, f"c{turn}"))
         said = f"echo entry {turn} >> ledger.txt; tail -n 1 ledger.txt"
         if self.plants and turn == self.wrong:
             said = "echo wrong >> ledger.txt; tail -n 1 ledger.txt"
-        elif turn == self.turns and "echo wrong" in json.dumps(messages) and self.chance.random() >= self.harm:
-            said = "sed -i /wrong/d ledger.txt; echo entry >> ledger.txt"
         return calling(tool_call("bash", {"command": said}, f"c{turn}"))
 
 
