@@ -55,7 +55,8 @@ def reset(places: list[Place], users: processes.Users) -> list[str]:
         # A sticky directory yields to its owner only, an unreadable one to root only: so each in turn.
         for uid in (0, *users.uids.values(), 0):
             with acting_as(uid, users.single), contextlib.suppress(OSError):
-                files.empty(place.path)
+                if files.empty(place.path):
+                    break
         _put_back(place, users)
         found += _differences(place)
     _remove_ipc(users)

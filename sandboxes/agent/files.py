@@ -268,24 +268,25 @@ def remove(path: str, follow: bool) -> None:
         os.rmdir(name, dir_fd=folder)
 
 
-def empty(path: str) -> None:
+def empty(path: str) -> bool:
     """Remove everything under a directory, however deep, with a fixed number of descriptors: directories found on
-    the way are first moved up to the top. What cannot be removed with the present rights is left for another try.
+    the way are first moved up to the top. What cannot be removed with the present rights is left for another try;
+    True where nothing is.
     """
     top = open_directory(path)
     try:
-        empty_open(top)
+        return empty_open(top)
     finally:
         os.close(top)
 
 
-def empty_open(top: int) -> None:
+def empty_open(top: int) -> bool:
     """The same for a directory that is open."""
     stuck: set[str] = set()
     while True:
         names = [name for name in os.listdir(top) if name not in stuck]
         if not names:
-            return
+            return not stuck
         for name in names:
             try:
                 _remove(top, name)
