@@ -182,7 +182,7 @@ def _consequences(scene: Scene, place: int) -> dict[str, float]:
 def _novelty(scene: Scene, place: int) -> dict[str, float]:
     moments, moment = scene.moments, scene.moments[place]
     earlier = moments[max(0, place - _NEAR) : place]
-    own = [other for other in earlier if other.speaker == moment.speaker]
+    alike = [(_alike(moment, other), other.speaker == moment.speaker) for other in earlier]
     new = [word for word in moment.words if scene.first_said[word] == place]
     numbers = [word for word in moment.numbers if scene.first_said[word] == place]
     looked = place > 0 and moments[place - 1].machine
@@ -190,8 +190,8 @@ def _novelty(scene: Scene, place: int) -> dict[str, float]:
     used = sum(any(number in later.numbers for later in soon) for number in numbers)
     opening = place == 0
     return {
-        "repeats_own": max((_alike(moment, other) for other in own), default=0.0),
-        "repeats_any": max((_alike(moment, other) for other in earlier), default=0.0),
+        "repeats_own": max((likeness for likeness, own in alike if own), default=0.0),
+        "repeats_any": max((likeness for likeness, _ in alike), default=0.0),
         "of_the_task": 0.0 if opening else len(moment.words & scene.task) / max(1, len(moment.words)),
         "words_new": 0.0 if opening else len(new) / max(1, len(moment.words)),
         "numbers_new": 0.0 if opening else log1p(len(numbers)),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from operator import mul
 from typing import Any, Literal
 
 import msgspec
@@ -97,7 +98,9 @@ class CauseModel(msgspec.Struct, frozen=True, kw_only=True):
         rows = feature_rows(scene)
         if not rows:
             return unknown_cause("classifier", self.author, "nobody said or did anything")
-        probabilities = _softmax([_dot(self.weights, row) for row in rows])
+        names, values = tuple(rows[0]), [tuple(row.values()) for row in rows]
+        weights = _in_order(self.weights, names)
+        probabilities = _softmax([_dot(weights, line) for line in values])
         suspects = [
             Suspect(scene.moments[place].step.seq, scene.moments[place].speaker, probability)
             for place, probability in zip(scene.suspects, probabilities, strict=True)
@@ -110,7 +113,7 @@ class CauseModel(msgspec.Struct, frozen=True, kw_only=True):
         decisive = next(suspect for suspect in ranked if suspect.agent == agent)
         # The labels with categories are of agents that call tools for a user; of others the weights know nothing.
         known = any(row["calls"] or row["person"] for row in rows)
-        category, category_score = self._category(rows, probabilities) if known else (UNKNOWN, None)
+        category, category_score = self._category(names, values, probabilities) if known else (UNKNOWN, None)
         return Cause(
             source="classifier",
             author=self.author,
@@ -123,14 +126,17 @@ class CauseModel(msgspec.Struct, frozen=True, kw_only=True):
             suspects=tuple(ranked[:3]),
         )
 
-    def _category(self, rows: list[dict[str, float]], probabilities: list[float]) -> tuple[str, float | None]:
+    def _category(
+        self, names: Sequence[str], values: list[tuple[float, ...]], probabilities: list[float]
+    ) -> tuple[str, float | None]:
         head = self.categories
         if not head.names:
             return UNKNOWN, None
+        lines = [_in_order(weights, names) for weights in head.weights]
         mixed = [0.0] * len(head.names)
-        for row, weight in zip(rows, probabilities, strict=True):
-            scores = [start + _dot(weights, row) for start, weights in zip(head.intercepts, head.weights, strict=True)]
-            mixed = [total + weight * share for total, share in zip(mixed, _softmax(scores), strict=True)]
+        for row, probability in zip(values, probabilities, strict=True):
+            scores = [start + _dot(line, row) for start, line in zip(head.intercepts, lines, strict=True)]
+            mixed = [total + probability * share for total, share in zip(mixed, _softmax(scores), strict=True)]
         best = max(range(len(mixed)), key=mixed.__getitem__)
         return head.names[best], mixed[best]
 
@@ -163,8 +169,13 @@ def shipped_model() -> CauseModel:
     return read_model(files("agentlab.traces.causes").joinpath("weights.json").read_bytes())
 
 
-def _dot(weights: Mapping[str, float], row: Mapping[str, float]) -> float:
-    return sum(weight * row.get(name, 0.0) for name, weight in weights.items())
+def _in_order(weights: Mapping[str, float], names: Sequence[str]) -> tuple[float, ...]:
+    """The weights of the features as a row has them."""
+    return tuple(weights.get(name, 0.0) for name in names)
+
+
+def _dot(weights: tuple[float, ...], row: tuple[float, ...]) -> float:
+    return float(sum(map(mul, weights, row)))
 
 
 def _softmax(scores: list[float]) -> list[float]:
