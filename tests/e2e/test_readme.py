@@ -42,13 +42,22 @@ def test_its_commands_are_there(repository: Path) -> None:
     assert {"run", "test", "test-long"} <= set(targets)
 
 
+def options(command: click.Command) -> set[str]:
+    """Those of a command and of all below it."""
+    found = {option for parameter in command.params for option in parameter.opts}
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        below = [command.get_command(context, name) for name in command.list_commands(context)]
+        found = found.union(*(options(each) for each in below if each is not None))
+    return found
+
+
 def test_its_flags_are_there(repository: Path) -> None:
+    text = (repository / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"(?<![\w-])--[a-z-]+", text)) <= options(commands) | {"--help"}
     run = commands.get_command(click.Context(commands), "run")
     assert run is not None
-    known = {option for parameter in run.params for option in parameter.opts}
-    text = (repository / "README.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"(?<![\w-])--[a-z-]+", text)) <= known | {"--help", "--samples"}
-    assert known >= {
+    assert options(run) >= {
         "--model", "--harness", "--limit", "--epochs", "--seed", "--sandbox", "--max-connections", "--max-sandboxes",
         "--max-cost", "--runs-dir", "--name", "--tag", "--plan", "--resume", "--fail-on-error", "--json", "--set",
     }  # fmt: skip
