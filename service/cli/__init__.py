@@ -14,7 +14,7 @@ COMMANDS = {
     "tasks": ("agentlab.service.cli.tasks", "tasks", "List, show, check and start tasks of your own."),
     "results": ("agentlab.service.cli.results", "results", "List, show, delete and restore runs."),
     "traces": ("agentlab.service.cli.traces", "traces", "Read, import and export what happened, step by step."),
-    "classify": ("agentlab.service.cli.classify", "classify", "Find what made trials fail: which step, and whose."),
+    "classify": ("agentlab.service.cli.classify", "classify", "Label answers, conduct and what made trials fail."),
     "score": ("agentlab.service.cli.score", "score", "Grade the stored trials of a run again, beside its own scores."),
     "export": ("agentlab.service.cli.export", "export", "Write a run in the format of other tools (Harbor)."),
     "sandbox": ("agentlab.service.cli.sandbox", "sandbox", "Check, build and sweep sandboxes."),

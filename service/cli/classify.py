@@ -1,28 +1,32 @@
-"""`agentlab classify`: labels for stored trials, or for traces in files."""
+"""`agentlab classify`: labels for rows, for stored trials, or for traces in files."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from agentlab.service.cli.classify_causes import PROMPT_TOKENS, classify_causes
 from agentlab.service.cli.exits import boundary, fail
 from agentlab.service.cli.results import json_option, runs_dir_option
 
 if TYPE_CHECKING:
-    from agentlab.service.causes import Found
+    from collections.abc import AsyncIterator, Iterator
 
-CHARS_PER_TOKEN = 3
-"""On the safe side: English text has four, code and numbers fewer."""
-PROMPT_TOKENS = 4_000
-"""What is kept free of a judge's context for the question and the answer."""
+    from agentlab.service.answers import Kind
+    from agentlab.traces.rows import Label
+    from agentlab.traces.safety.judging import AnswerKind
+
+KINDS = ("refusal", "harm", "action", "quality", "conduct", "cause")
+OF_ROWS = ("refusal", "harm", "action", "quality")
+JUDGED = ("refusal", "harm", "action", "cause")
 
 
 @click.command()
 @click.argument("target")
-@click.option("--kind", type=click.Choice(["cause"]), default="cause", show_default=True, help="What to find.")
+@click.option("--kind", type=click.Choice(KINDS), help="What to find; without it, all of a run, causes of a file.")
 @click.option("--judge", default="", metavar="MODEL", help="Ask this model instead of the statistical classifier.")
 @click.option(
     "--judge-context",
@@ -30,54 +34,51 @@ PROMPT_TOKENS = 4_000
     default=16_000,
     show_default=True,
     metavar="TOKENS",
-    help="What the judge reads at once; longer traces are read in parts.",
+    help="What the judge reads of a trace at once; longer traces are read in parts.",
 )
 @click.option("--judge-key", default="", metavar="VARIABLE", help="The environment variable with the judge's key.")
-@click.option("--store", is_flag=True, help="Keep what was found as labels of the run.")
+@click.option("--store/--no-store", default=None, help="Keep the labels with the run; without --kind, kept.")
 @runs_dir_option
 @json_option
 def classify(
     target: str,
-    kind: str,
+    kind: str | None,
     judge: str,
     judge_context: int,
     judge_key: str,
-    store: bool,
+    store: bool | None,
     runs_dir: str,
     as_json: bool,
 ) -> None:
-    """Say which step of each failed trial decided it, who made it, and in what way it failed. TARGET is a run (an id,
-    a unique prefix, a path or latest) or a file of traces that `traces import` reads. With --json one line a trace.
+    """Label answers and failed traces. TARGET is a run (an id, a unique prefix, a path or latest), a file of rows with
+    id, prompt and response (refusal, harm, action, quality), or a file of traces (cause). refusal says how far each
+    answer complies, harm whether it does harm, action which of six it takes, quality how well it refuses, conduct what
+    an agent did that it should not, cause which step decided a failure. With --json one line a label.
     """
-    import anyio
-
-    from agentlab.traces.errors import FormatError
-
-    async def all_found() -> list[Found]:
-        from agentlab.service.causes import classified_causes, judged_causes
-
-        found: list[Found] = []
-        if not judge:
-            for each in classified_causes(path):
-                found.append(each)
-                _show(each, as_json)
-            return found
-        window = (judge_context - PROMPT_TOKENS) * CHARS_PER_TOKEN
-        async for each in judged_causes(path, judge, window_chars=window, key_variable=judge_key):
-            found.append(each)
-            _show(each, as_json)
-        return found
+    from agentlab.traces.classifiers.errors import RowError
 
     with boundary():
         path = _resolved(target, Path(runs_dir))
+        is_run = (path / "run.json").is_file()
+        if store and not is_run:
+            fail("--store needs a run: bring the file in with `agentlab traces import`")
+        keep = is_run and kind is None if store is None else store
+        wanted = (kind,) if kind else KINDS if is_run else ("cause",)
+        if judge and kind not in JUDGED and (kind or is_run):
+            fail(f"--judge needs --kind, one of {', '.join(JUDGED)}")
         try:
-            found = anyio.run(all_found)
-        except FormatError as error:
+            if is_run:
+                _label_run(path, wanted, judge, judge_key, keep=keep, as_json=as_json)
+            elif kind in OF_ROWS:
+                _label_rows(path, kind, judge, judge_key, as_json=as_json)
+            elif kind == "conduct":
+                fail("conduct is read off the steps of a run: bring the file in with `agentlab traces import`")
+        except RowError as error:
             fail(str(error))
-        if store:
-            _store(path, found)
-        if not found and not as_json:
-            print("no trace of a failed trial is in it")
+        if "cause" in wanted:
+            classify_causes(
+                path, judge=judge, judge_context=judge_context, judge_key=judge_key, store=keep, as_json=as_json
+            )
 
 
 def _resolved(target: str, runs_dir: Path) -> Path:
@@ -90,26 +91,73 @@ def _resolved(target: str, runs_dir: Path) -> Path:
     return resolve_run(target, runs_dir)
 
 
-def _show(found: Found, as_json: bool) -> None:
-    from agentlab.traces.render import clean
+def _label_rows(path: Path, kind: str, judge: str, key_variable: str, *, as_json: bool) -> None:
+    import anyio
 
-    if as_json:
-        print(json.dumps(found.as_dict()), flush=True)
+    from agentlab.service.answers import classified_rows, judged_rows
+
+    def show(row: dict[str, Any]) -> None:
+        deflects = ", deflects" if row.get("deflection") else ""
+        _print(row, f"{row['id']}: {row['label']} ({row['score']:.2f} by {row['source']}){deflects}", as_json)
+
+    async def ask(asked: AnswerKind) -> None:
+        async for row in judged_rows(path, asked, judge, key_variable):
+            show(row)
+
+    if judge:
+        anyio.run(ask, cast("AnswerKind", kind))
         return
-    cause = found.cause
-    if cause.step is None:
-        print(clean(f"{found.id}: unknown ({cause.note})"), flush=True)
-        return
-    sure = "" if cause.score is None else f", {cause.score:.2f} sure of the agent"
-    quote = f': "{cause.quote}"' if cause.quote else ""
-    line = f"{found.id}: step {cause.step + 1} by {cause.agent}, {cause.category} ({cause.author}{sure}){quote}"
-    print(clean(line).replace("\n", " "), flush=True)
+    rows: Iterator[dict[str, Any]] = classified_rows(path, cast("AnswerKind", kind))
+    for row in rows:
+        show(row)
 
 
-def _store(path: Path, found: list[Found]) -> None:
+def _label_run(path: Path, kinds: tuple[str, ...], judge: str, key_variable: str, *, keep: bool, as_json: bool) -> None:
+    import anyio
+
+    from agentlab.service.answers import OF_RUNS, judged_labels_of_run, labels_of_run
     from agentlab.service.labelling import add_labels
 
-    if not (path / "run.json").is_file():
-        fail("--store needs a run: bring the file in with `agentlab traces import`")
-    labels = [label for each in found if (label := each.as_label()) is not None]
-    print(f"{add_labels(path, labels, once=True)} labels are stored", flush=True)
+    wanted = cast("tuple[Kind, ...]", tuple(kind for kind in kinds if kind in OF_RUNS))
+    if not wanted:
+        if kinds == ("quality",):
+            fail("quality is for files of rows: it must be told what would have been right")
+        return
+    found: list[Label] = []
+
+    def show(name: str, label: Label) -> None:
+        found.append(label)
+        row = {
+            "id": name,
+            "kind": label.name,
+            "label": label.value,
+            "score": label.confidence,
+            "source": label.source,
+            "author": label.author,
+            "step": label.seq,
+            "note": label.note,
+        }
+        step = "" if label.seq is None else f" at step {label.seq + 1}"
+        note = f": {label.note}" if label.note else ""
+        _print(row, f"{name}: {label.name} {label.value}{step} (by {label.source} {label.author}){note}", as_json)
+
+    async def ask(asked: AnswerKind) -> None:
+        judged: AsyncIterator[tuple[str, Label]] = judged_labels_of_run(path, asked, judge, key_variable)
+        async for name, label in judged:
+            show(name, label)
+
+    if judge:
+        anyio.run(ask, cast("AnswerKind", kinds[0]))
+    else:
+        for name, label in labels_of_run(path, wanted):
+            show(name, label)
+    if keep:
+        count = add_labels(path, found, once=True)
+        if not as_json:
+            print(f"{count} labels of answers and steps are stored", flush=True)
+
+
+def _print(row: dict[str, Any], line: str, as_json: bool) -> None:
+    from agentlab.traces.render import clean
+
+    print(json.dumps(row) if as_json else clean(line).replace("\n", " "), flush=True)

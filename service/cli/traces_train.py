@@ -1,4 +1,4 @@
-"""`agentlab traces train`: fit a classifier to labelled traces."""
+"""`agentlab traces train`: fit a classifier to what people labelled."""
 
 from __future__ import annotations
 
@@ -13,26 +13,65 @@ from agentlab.service.cli.exits import boundary, fail
 
 @click.command("train")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--kind", type=click.Choice(["cause"]), default="cause", show_default=True, help="What it tells.")
+@click.option(
+    "--kind",
+    type=click.Choice(["cause", "refusal", "harm"]),
+    default="cause",
+    show_default=True,
+    help="What it tells.",
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The file of weights.")
-@click.option("--seeds", type=click.IntRange(1, 100), default=20, show_default=True, help="Ways to cut the five folds.")
+@click.option(
+    "--seeds", type=click.IntRange(1, 100), default=20, show_default=True, help="Ways to cut the five folds of causes."
+)
 def train_command(files: tuple[Path, ...], kind: str, out: Path, seeds: int) -> None:
-    """Fit a classifier to FILES of labelled traces and write its weights as JSON, with the hashes of the files and the
-    scores on folds that it was not fitted to. For --kind cause: files of Who&When, and of AgentRx with its labels.
+    """Fit a classifier to labelled FILES and write its weights as JSON, with the hashes of the files and the scores on
+    rows that it was not fitted to. For --kind cause: files of Who&When, and of AgentRx with its labels; for refusal the
+    completions of XSTest, a file a model; for harm (and the six actions) the responses of Do-Not-Answer.
     """
+    if importlib.util.find_spec("sklearn") is None:
+        fail("training needs scikit-learn: pip install 'agentlab-eval[analysis]'")
+    rebuild = shlex.join(["agentlab", "traces", "train", "--kind", kind, *(file.name for file in files)])
+    if kind == "cause":
+        _train_causes(files, f"{rebuild} --seeds {seeds} --out {out.name}", out, seeds)
+    else:
+        _train_answers(files, kind, f"{rebuild} --out {out.name}", out)
+    print(f"the weights are in {out}")
+
+
+def _train_answers(files: tuple[Path, ...], kind: str, rebuild: str, out: Path) -> None:
+    import msgspec
+
+    from agentlab.traces.classifiers.errors import RowError, TooFewRows
+    from agentlab.traces.safety.labelled import read_do_not_answer, read_xstest
+    from agentlab.traces.safety.validation import train_harm, train_refusal
+    from agentlab.traces.safety.weights import HarmWeights, RefusalWeights
+
+    weights: RefusalWeights | HarmWeights
+    with boundary():
+        try:
+            if kind == "refusal":
+                weights = train_refusal(*read_xstest(files), rebuild)
+            else:
+                weights = train_harm(*read_do_not_answer(files), rebuild)
+        except (RowError, TooFewRows) as error:
+            fail(str(error))
+        out.write_bytes(msgspec.json.encode(weights) + b"\n")
+    for part, scores in weights.scores.items():
+        print(f"{part}: " + ", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
+
+
+def _train_causes(files: tuple[Path, ...], rebuild: str, out: Path, seeds: int) -> None:
     import msgspec
 
     from agentlab.traces.causes.labelled import read_labelled
     from agentlab.traces.causes.training import TooFewTraces, train
     from agentlab.traces.errors import FormatError
 
-    if importlib.util.find_spec("sklearn") is None:
-        fail("training needs scikit-learn: pip install 'agentlab-eval[analysis]'")
-    rebuild = shlex.join(["agentlab", "traces", "train", "--kind", kind, *(file.name for file in files)])
     with boundary():
         try:
             labelled, trained_on = read_labelled(files)
-            model = train(labelled, trained_on, f"{rebuild} --seeds {seeds} --out {out.name}", seeds=seeds)
+            model = train(labelled, trained_on, rebuild, seeds=seeds)
         except (FormatError, TooFewTraces) as error:
             fail(str(error))
         out.write_bytes(msgspec.json.format(msgspec.json.encode(model), indent=1) + b"\n")
@@ -42,4 +81,3 @@ def train_command(files: tuple[Path, ...], kind: str, out: Path, seeds: int) -> 
             if name in scores:
                 score = scores[name]
                 print(f"  {name:<16}{score['mean']:.3f}  {score['lowest']:.3f} to {score['highest']:.3f}")
-    print(f"the weights are in {out}")

@@ -63,14 +63,14 @@ async def test_each_failed_trace_of_a_file_gets_a_line_and_no_model_is_asked(cli
 
 async def test_a_run_is_classified_and_the_labels_are_kept_once(cli: Cli) -> None:
     await cli("traces", "import", cli.write("rows.jsonl", as_lines(rows(3))))
-    ended = await cli("classify", "latest", "--json")
+    ended = await cli("classify", "latest", "--kind", "cause", "--json")
     assert [line["id"] for line in found_in(ended.out)] == [f"rows/day-{number}@1" for number in range(3)]
-    stored = await cli("classify", "latest", "--store")
+    stored = await cli("classify", "latest", "--kind", "cause", "--store")
     assert "3 labels are stored" in stored.out
     step = found_in(ended.out)[0]["step"]
     steps = (await cli("traces", "show", "latest", "1", "--json")).document
     assert [s["step"] - 1 for s in steps if "cause:unknown" in s.get("labels", [])] == [step]
-    assert "0 labels are stored" in (await cli("classify", "latest", "--store")).out
+    assert "0 labels are stored" in (await cli("classify", "latest", "--kind", "cause", "--store")).out
 
 
 async def test_a_judge_is_asked_where_it_is_named(cli: Cli, endpoint: Endpoint) -> None:
