@@ -6,7 +6,7 @@ Scores are per item: where an item was run several times (epochs), its score is 
 are imported on use.
 """
 
-from agentlab.analysis.statistics.bootstrap import bootstrap
+from agentlab.analysis.statistics.bootstrap import bootstrap, bootstrap_of_sums
 from agentlab.analysis.statistics.comparison import (
     Difference,
     Equivalence,
@@ -51,6 +51,7 @@ __all__ = [
     "VarianceParts",
     "benjamini_hochberg",
     "bootstrap",
+    "bootstrap_of_sums",
     "bounds",
     "clopper_pearson",
     "clustered_se",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +15,7 @@ _CELLS = 4_000_000
 """Draws held at once (32 MB of indices), so that memory does not grow with items x resamples."""
 
 Statistic = Callable[["NDArray[np.float64]"], float]
+StatisticOfSums = Callable[["NDArray[np.float64]"], "NDArray[np.float64]"]
 
 
 def bootstrap(
@@ -52,6 +53,57 @@ def bootstrap(
     if method == "bca":
         low, high = _bca_levels(draws, estimate, jackknife, (low, high))
     return float(np.quantile(draws, low)), float(np.quantile(draws, high))
+
+
+def bootstrap_of_sums(
+    rows: ArrayLike,
+    statistics: Sequence[StatisticOfSums],
+    *,
+    resamples: int = 9999,
+    level: float = 0.95,
+    seed: int = 0,
+) -> list[tuple[float, float]]:
+    """BCa intervals, by resampling rows, of statistics that depend on the sums of the columns only; a ratio or a kappa
+    is one. All are taken from the same resamples.
+
+    A statistic takes sums in its last axis and answers for all resamples at once, a hundred times as fast as one by
+    one. Resamples on which it is NaN are left out; where most are, or where it never varies, there is no interval:
+    (NaN, NaN).
+    """
+    import numpy as np
+
+    table = np.asarray(rows, dtype=np.float64)
+    if table.ndim != 2 or len(table) == 0 or not np.isfinite(table).all():
+        raise ValueError("the bootstrap needs finite rows of features, and at least one")
+    n = len(table)
+    rng = np.random.default_rng(seed)
+    draws = np.empty((len(statistics), resamples))
+    step = max(1, _CELLS // n)
+    for start in range(0, resamples, step):
+        times = rng.multinomial(n, np.full(n, 1 / n), size=min(step, resamples - start))
+        sums = times @ table
+        for place, statistic in enumerate(statistics):
+            draws[place, start : start + len(sums)] = statistic(sums)
+    total = table.sum(axis=0)
+    levels = ((1 - level) / 2, (1 + level) / 2)
+    return [
+        _bca_of_draws(drawn, float(statistic(total[None])[0]), statistic(total - table), levels)
+        for drawn, statistic in zip(draws, statistics, strict=True)
+    ]
+
+
+def _bca_of_draws(
+    draws: NDArray[np.float64], estimate: float, jackknife: NDArray[np.float64], levels: tuple[float, float]
+) -> tuple[float, float]:
+    import numpy as np
+
+    defined = draws[np.isfinite(draws)]
+    if not math.isfinite(estimate) or len(defined) < len(draws) / 2:
+        return math.nan, math.nan
+    if np.isclose(defined.min(), defined.max(), rtol=0, atol=1e-15):
+        return math.nan, math.nan
+    low, high = _bca_levels(defined, estimate, jackknife, levels)
+    return float(np.quantile(defined, low)), float(np.quantile(defined, high))
 
 
 def _mean(rows: NDArray[np.float64]) -> float:

@@ -16,6 +16,7 @@ COMMANDS = {
     "traces": ("agentlab.service.cli.traces", "traces", "Read, import and export what happened, step by step."),
     "classify": ("agentlab.service.cli.classify", "classify", "Label answers, conduct and what made trials fail."),
     "score": ("agentlab.service.cli.score", "score", "Grade the stored trials of a run again, beside its own scores."),
+    "label": ("agentlab.service.cli.label", "label", "Judge traces as a person, and see how far judges agree."),
     "export": ("agentlab.service.cli.export", "export", "Write a run in the format of other tools (Harbor)."),
     "sandbox": ("agentlab.service.cli.sandbox", "sandbox", "Check, build and sweep sandboxes."),
 }
