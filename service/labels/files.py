@@ -25,7 +25,7 @@ _FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One label in a file. A trial is named by its number, or by task, sample and epoch, or by both where they agree."""
+    """One label in a file. A trial is named by its number, or by task, sample and epoch, or by both alike."""
 
     run: str = ""
     trial: int | None = None

@@ -21,7 +21,7 @@ from agentlab.traces.events import (
     ToolCallEvent,
     ToolResult,
 )
-from agentlab.traces.guide import Guide, GuideError, load_guide, parse_guide
+from agentlab.traces.guide import Guide, parse_guide
 from agentlab.traces.labels import standing
 from agentlab.traces.reader import RunReader
 from agentlab.traces.rows import StoredEvent
@@ -169,25 +169,3 @@ def test_a_blind_page_tells_nothing_of_the_outcome_and_nothing_is_too_wide() -> 
         assert word not in text and word in "\n".join(line.text for line in page(stored, 50))
     assert max(sum(2 if ord(char) > 0x2E80 else 1 for char in line.text) for line in shown) <= 50
     assert [line.text for line in page([], 50)] == ["nothing is stored that was said or done"]
-
-
-def test_our_guide_can_be_used_and_a_wrong_one_says_where() -> None:
-    ours = load_guide()
-    assert (
-        ours.reference == "failure@1"
-        and ours.label_name == "failure"
-        and "unknown" in {c.name for c in ours.categories}
-    )
-    for text, wrong in (
-        (b"", "g:1: a guide is a mapping"),
-        (b"name: [", "g:1: this is not YAML"),
-        (b"name: x\nversion: 1\n", "g:1: .*categories"),
-        (b"name: x\nversion: 1\ncategories:\n- {key: q, name: a, definition: d}\n", "g:3: .*'q' of 'a' is taken"),
-        (b"name: x\nversion: 1\ncategories:\n- {key: abc, name: a, definition: d}\n", "g:3: .*one character or two"),
-        (b"name: x\nversion: 1\nquestion: w\nsteps:\n- {key: a}\ncategories: []\n", "g:4: .*name"),
-        (b"name: x\nversion: 1\ncategories:\n- {key: a, name: a, definition: d}\n- {key: a1, name: b, definition: d}\n",
-         "cannot be told apart"),
-        (b"name: &n [*n]", "g:1: this is no guide"),
-    ):  # fmt: skip
-        with pytest.raises(GuideError, match=wrong):
-            parse_guide(text, "g")
