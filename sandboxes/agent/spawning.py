@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Body = Callable[[], None]
     Started = tuple[int, list[int]]
     Pipes = list[tuple[int, int]]
-    ForkExec = Callable[[list[bytes], list[bytes], list[bytes], list[int], "tuple[int, list[int]] | None"], int]
+    ForkExec = Callable[[list[bytes], list[bytes], list[bytes], list[int], int, list[int]], int]
 
 SET_PIPE_SIZE = 1031
 MOST = 1 << 20
@@ -145,20 +145,12 @@ def limit(limits: dict[str, int], *names: str) -> None:
 class Starter:
     """Starts programs for the users of a box with the interpreter's own fork and exec, all in C: the child touches next
     to none of the agent's memory, so the kernel has little of it to copy. Half the time of `fork` with `program`.
-
-    While nobody else lives in the box it copies nothing at all (vfork, a third of the processor's time): the agent then
-    waits until the child is its program. With others there it may not, as one of the child's user could stop it there,
-    and the agent with it. Such a child has its user from the agent, which keeps only its saved ids meanwhile. A program
-    may run before the agent has the others back, and can do nothing with that: signals of a box do not reach its first
-    process, and priorities and limits are for nobody to change there.
     """
 
     def __init__(self, users: processes.Users, fork_exec: ForkExec) -> None:
         self._uids = users.uids
         self._fork_exec = fork_exec
         self._score = int(processes.read_text(processes.OWN_SCORE) or 0)
-        # gVisor's first process is not known to be so safe; it shows no signals there.
-        self._may_wait = os.getpid() == 1 and "\nSigQ:" in processes.read_text("/proc/self/status")
 
     def start(self, user: str, command: int, argv: list[str], cwd: str, env: dict[str, str]) -> Started:
         """What `fork` does with `program`, but a program that cannot be run is told on the fourth descriptor, for
@@ -169,39 +161,19 @@ class Starter:
         arguments = [os.fsencode(argument) for argument in argv]
         variables = [os.fsencode(name) + b"=" + os.fsencode(value) for name, value in env.items()]
         programs = _candidates(argv[0], env)
-        alone = self._may_wait and processes.reap_strangers()
         with _pipes(4) as pipes:
             ends = [pipes[0][0], -1, -1, pipes[1][1], -1, pipes[2][1], *pipes[3]]
             # Inherited, so that the program has it from its first instant.
             processes.offer_to_oom_killer()
             try:
-                with _acting_as(uid, groups, wholly=alone):
-                    _enter(cwd)
-                    pid = self._fork_exec(arguments, programs, variables, ends, None) if alone else 0
-                if not alone:
-                    pid = self._fork_exec(arguments, programs, variables, ends, (uid, groups))
+                _enter(cwd, uid)
+                pid = self._fork_exec(arguments, programs, variables, ends, uid, groups)
             except ValueError as error:
                 raise CannotRunError(126, f"cannot run {argv[0]}: {error}") from error
             finally:
                 os.chdir("/")
                 processes.offer_to_oom_killer(self._score)
         return pid, [pipes[0][1], *(pipe[0] for pipe in pipes[1:])]
-
-
-@contextlib.contextmanager
-def _acting_as(uid: int, groups: list[int], *, wholly: bool) -> Iterator[None]:
-    """With a user's effective ids; `wholly`: with all but the saved ones, which a child then loses with its exec."""
-    if wholly:
-        os.setgroups(groups)
-    os.setresgid(uid if wholly else -1, uid, -1)
-    os.setresuid(uid if wholly else -1, uid, -1)
-    try:
-        yield
-    finally:
-        os.setresuid(0, 0, 0)
-        os.setresgid(0, 0, 0)
-        if wholly:
-            os.setgroups([])
 
 
 def starter(users: processes.Users) -> Starter | None:
@@ -216,18 +188,13 @@ def starter(users: processes.Users) -> Starter | None:
     fork_exec: Any = _posixsubprocess.fork_exec
 
     def call(
-        argv: list[bytes],
-        programs: list[bytes],
-        env: list[bytes],
-        ends: list[int],
-        identity: tuple[int, list[int]] | None,
+        argv: list[bytes], programs: list[bytes], env: list[bytes], ends: list[int], uid: int, groups: list[int]
     ) -> int:
         # Descriptors close by themselves, the directory is inherited; signals as a program expects them, a new session.
         common = (argv, programs, False, (), None, env, *ends, True, True)
-        uid, groups = identity or (None, None)
         if version < (3, 11):
             return int(fork_exec(*common, uid, groups, uid, 0o022, None))
-        return int(fork_exec(*common, -1, uid, groups, uid, 0o022, None, identity is None))
+        return int(fork_exec(*common, -1, uid, groups, uid, 0o022, None, False))
 
     return Starter(users, call)
 
@@ -248,8 +215,14 @@ def refusal(name: str, said: bytes) -> CannotRunError:
     return CannotRunError(126, f"cannot run {name}: {os.strerror(error)}")
 
 
-def _enter(cwd: str) -> None:
+def _enter(cwd: str, uid: int) -> None:
+    """Go where the user may go."""
+    os.setegid(uid)
+    os.seteuid(uid)
     try:
         os.chdir(cwd)
     except (OSError, ValueError) as error:
         raise CannotRunError(127, f"cannot enter {cwd}: {getattr(error, 'strerror', error)}") from error
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
