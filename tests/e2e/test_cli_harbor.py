@@ -24,7 +24,7 @@ async def test_a_folder_is_run_planned_and_exported(cli: Cli, tmp_path: Path) ->
     assert ran.document["tasks"][0]["outcomes"] == {
         "scored": 2, "model": 0, "sandbox": 0, "task": 1, "verifier": 0, "cancelled": 0
     }  # fmt: skip
-    assert ran.document["tasks"][0]["labels"] == {"verifier:same_box": 2}
+    assert ran.document["tasks"][0]["labels"] == {"verifier:same_box": 2, "failure:task.broken": 1}
     assert "two/task.toml: the field environment.moood is not part of the format" in ran.err
     again = await cli("run", "bench", "--model", "reference", "--harness", "tools", "--allow-network", "--json")
     assert again.document["tasks"][0]["outcomes"]["scored"] == 3
