@@ -39,6 +39,7 @@ async def describe(name: BackendName) -> Ground:
 
 
 async def _docker() -> Ground:
+    from agentlab.sandboxes.docker.backend import RUNTIME
     from agentlab.sandboxes.docker.build import inspect
     from agentlab.sandboxes.docker.endpoint import current
     from agentlab.sandboxes.docker.engine import Engine, EngineError
@@ -55,7 +56,7 @@ async def _docker() -> Ground:
         await engine.close()
     said = f"Docker {version.get('Version', '?')} at {engine.endpoint}, API {version.get('ApiVersion', '?')}"
     facts = {
-        "engine": f"{said}, runtime {info.get('DefaultRuntime', '?')}",
+        "engine": f"{said}, runtime {os.environ.get(RUNTIME) or info.get('DefaultRuntime', '?')}",
         "kernel": str(info.get("KernelVersion") or version.get("KernelVersion") or "?"),
         "control groups": f"version {info.get('CgroupVersion') or '?'}",
         "image": _image_state(image, found),

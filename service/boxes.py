@@ -32,6 +32,11 @@ def offered_by(sandbox: BackendName, image: str) -> frozenset[Capability]:
     return open_backend(sandbox).offers(image)
 
 
+def isolation_of(sandbox: BackendName) -> str:
+    """What holds the code there, for results."""
+    return open_backend(sandbox).isolation
+
+
 def room_for(sandbox: BackendName, asked: int | None) -> Room:
     """How many boxes of that sandbox may be in use at once; `asked` is what a person allows."""
     return room_on(Machine.here() if open_backend(sandbox).local else None, asked)

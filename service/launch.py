@@ -23,7 +23,7 @@ from agentlab.sandboxes.pool import Pool
 from agentlab.sandboxes.protocol import Backend, ImageBuild, SandboxError, Say
 from agentlab.scaffolds.episode import AgentLimits
 from agentlab.service.board import Board
-from agentlab.service.boxes import room_for
+from agentlab.service.boxes import isolation_of, room_for
 from agentlab.service.config import RunConfig, effective_sampling
 from agentlab.service.environment import describe_environment
 from agentlab.service.harness import ConfigError
@@ -218,7 +218,7 @@ async def open_boxes(plan: Plan, say: Say) -> AsyncIterator[tuple[Pool | None, d
         await backend.check()
         for image, build in plan.builds.items():
             try:
-                ids[image] = await _make_ready(backend, image, build, config.allow_network, say)
+                ids[image] = await make_ready(backend, image, build, config.allow_network, say)
             except SandboxError as error:
                 pool.failed_images[image] = error
                 say(f"image {image}: {error}")
@@ -230,7 +230,8 @@ async def open_boxes(plan: Plan, say: Say) -> AsyncIterator[tuple[Pool | None, d
             await backend.close()
 
 
-async def _make_ready(backend: Backend, image: str, build: ImageBuild | None, network: bool, say: Say) -> str:
+async def make_ready(backend: Backend, image: str, build: ImageBuild | None, network: bool, say: Say) -> str:
+    """Have the image there, built where that is a task's own affair: what it is. Raises SandboxError."""
     if build is None:
         return await backend.ensure_image(image, say)
     return await backend.build_image(image, replace(build, network=network), say)
@@ -274,7 +275,7 @@ def open_store(plan: Plan, models: ModelSource, images: dict[str, str], resume: 
         "tags": list(plan.config.tags),
         "model": models.name,
         "provider": models.provider,
-        "isolation": plan.config.sandbox if plan.images else None,
+        "isolation": isolation_of(plan.config.sandbox) if plan.images else None,
         "images": images,
         "config": plan.config.model_dump(mode="json"),
         "tasks": identities,

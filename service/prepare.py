@@ -302,11 +302,12 @@ def plan_table(rows: Sequence[PlanRow]) -> list[dict[str, Any]]:
     return table
 
 
-def boxes_table(specs: Sequence[BoxSpec], room: Room) -> list[dict[str, Any]]:
-    """How many boxes of each kind may be in use at once on this machine, for `--plan`."""
+def boxes_table(specs: Sequence[BoxSpec], isolation: str, room: Room) -> list[dict[str, Any]]:
+    """What holds each kind of box, and how many may be in use at once on this machine, for `--plan`."""
     return [
         {
             "image": spec.image,
+            "isolation": isolation,
             "memory_mb": spec.limits.memory_mb,
             "at_once": room.at_once(spec.limits),
             "why": room.reason(spec.limits),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 import uuid
 from collections.abc import Mapping
@@ -33,6 +34,8 @@ RESTARTS = 3
 """Restarts of the engine that the making of one box outlasts."""
 CPU_PERIOD_US = 100_000
 PLACES = (WORKSPACE, "/tmp", GRADE, "/dev/shm", "/dev/mqueue")  # noqa: S108 - paths in the box
+RUNTIME = "AGENTLAB_DOCKER_RUNTIME"
+"""Names the OCI runtime that the engine is to run boxes with, for example `runsc` (gVisor). Unset: the engine's own."""
 CAPABILITIES = ("SETUID", "SETGID", "KILL", "DAC_OVERRIDE")
 """The agent's own: to become the two users, to kill their processes, and to read and empty what they made
 unreadable.
@@ -43,7 +46,6 @@ class DockerBackend:
     """Makes boxes of a Docker engine. `run_id` labels them, for a person who looks at `docker ps`."""
 
     name = "docker"
-    isolation = "docker"
     starts_at_once = 4
 
     def __init__(self, run_id: str = "", outside: Outside | None = None) -> None:
@@ -56,6 +58,12 @@ class DockerBackend:
         self._disk = DiskWatch(self._engine)
         self._pristine = Pristine(self._engine, run_id)
         self._runtime = RuntimeMaker(self._engine, run_id)
+        self._oci_runtime = os.environ.get(RUNTIME, "")
+
+    @property
+    def isolation(self) -> str:
+        """`docker`, or with another runtime than the engine's own for example `docker+runsc`."""
+        return f"docker+{self._oci_runtime}" if self._oci_runtime else "docker"
 
     @property
     def local(self) -> bool:
@@ -73,7 +81,19 @@ class DockerBackend:
             raise SandboxError(
                 "unavailable", f"the Docker engine at {self._engine.endpoint} is ill: {refused}"
             ) from refused
+        await self._check_runtime()
         await self.sweep()
+
+    async def _check_runtime(self) -> None:
+        if not self._oci_runtime:
+            return
+        known = (await self._engine.call("GET", "/info")).get("Runtimes") or {}
+        if self._oci_runtime not in known:
+            raise SandboxError(
+                "unavailable",
+                f"{RUNTIME} names {self._oci_runtime}, and the Docker engine at {self._engine.endpoint} has only "
+                f"{', '.join(sorted(known))}: install it and enter it under `runtimes` in the engine's daemon.json",
+            )
 
     async def sweep(self) -> list[str]:
         """Remove boxes whose owner is dead; the names of those removed. Boxes of other machines are left alone."""
@@ -211,6 +231,8 @@ class DockerBackend:
         """`shown`: a directory of this machine with the socket of the box's way out."""
         try:
             config = container_config(spec, self._run_id, shown, runtime)
+            if self._oci_runtime:
+                config["HostConfig"]["Runtime"] = self._oci_runtime
             created = await self._engine.call("POST", "/containers/create", config, name=name)
         except EngineError as refused:
             if refused.status == 404:

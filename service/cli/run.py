@@ -210,12 +210,15 @@ def _warn_of_equal_epochs(plan: Plan, say: Say) -> None:
 def _print_plan(plan: Plan, as_json: bool) -> None:
     import anyio
 
-    from agentlab.service.boxes import absent, room_for
+    from agentlab.service.boxes import absent, isolation_of, room_for
     from agentlab.service.prepare import boxes_table, plan_table
 
     rows = plan_table(plan.rows)
     config = plan.config
-    boxes = boxes_table(plan.specs, room_for(config.sandbox, config.max_sandboxes)) if plan.specs else []
+    boxes = []
+    if plan.specs:
+        room = room_for(config.sandbox, config.max_sandboxes)
+        boxes = boxes_table(plan.specs, isolation_of(config.sandbox), room)
     why_absent = anyio.run(absent, config.sandbox) if plan.images else ""
     if as_json:
         problems = [{"task": problem.name, "message": problem.message} for problem in plan.problems]

@@ -12,6 +12,7 @@ import click
 from agentlab.service.cli.exits import ABSENT, boundary
 from agentlab.service.cli.results import json_option
 from agentlab.service.cli.sandbox_bench import bench
+from agentlab.service.cli.sandbox_shell import shell
 from agentlab.service.cli.sandbox_sweep import sweep
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def sandbox() -> None:
 
 
 sandbox.add_command(bench)
+sandbox.add_command(shell)
 sandbox.add_command(sweep)
 
 

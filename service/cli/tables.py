@@ -128,7 +128,8 @@ def print_plan(rows: list[dict[str, Any]], boxes: list[dict[str, Any]], absent: 
     cells = [[str(row[heading]) for heading in headings] for row in rows]
     print_table(console(), headings, cells, right=frozenset({"n"}), spare=("image",))
     for box in boxes:
-        said = f"{box['at_once']} boxes of {box['image']} with {box['memory_mb']} MB at once: {box['why']}"
+        kind = f"{box['isolation']} boxes of {box['image']} with {box['memory_mb']} MB"
+        said = f"{box['at_once']} {kind} at once: {box['why']}"
         console().print(Text(clean(said), style="dim"))
     if absent:
         console().print(Text(clean(f"as things are the run would not begin: {absent}"), style="red"), soft_wrap=True)

@@ -81,27 +81,30 @@ class Cli:
             kept["AGENTLAB_CACHE"] = os.environ["AGENTLAB_CACHE"]
         return kept | self.env | dict(extra or {})
 
-    async def start(self, *args: str, env: Mapping[str, str] | None = None) -> asyncio.subprocess.Process:
-        """Start the command; a test that ends kills what it has left running."""
+    async def start(
+        self, *args: str, env: Mapping[str, str] | None = None, piped: bool = False
+    ) -> asyncio.subprocess.Process:
+        """Start the command; a test that ends kills what it has left running. `piped`: it is to be written to."""
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
             *self.command,
             *args,
             cwd=self.home,
             env=self.environment(env),
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=pipe if piped else asyncio.subprocess.DEVNULL,
             stdout=pipe,
             stderr=pipe,
         )
         self.started.append(process)
         return process
 
-    async def __call__(self, *args: str, env: Mapping[str, str] | None = None) -> Ended:
-        """Run the command to its end."""
-        return await self.ended(await self.start(*args, env=env))
+    async def __call__(self, *args: str, env: Mapping[str, str] | None = None, stdin: str | None = None) -> Ended:
+        """Run the command to its end, with `stdin` as its input."""
+        return await self.ended(await self.start(*args, env=env, piped=stdin is not None), stdin)
 
-    async def ended(self, process: asyncio.subprocess.Process) -> Ended:
-        out, err = await asyncio.wait_for(process.communicate(), PATIENCE_S)
+    async def ended(self, process: asyncio.subprocess.Process, stdin: str | None = None) -> Ended:
+        given = None if stdin is None else stdin.encode()
+        out, err = await asyncio.wait_for(process.communicate(given), PATIENCE_S)
         assert process.returncode is not None
         return Ended(process.returncode, out.decode(), err.decode())
 
