@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Literal
 
+import anyio
+
 from agentlab.sandboxes.connection import ANSWER_S, AgentConnection, Exchange, Reply
 from agentlab.sandboxes.protocol import MAX_OUTPUT, ExecResult, SandboxError
 
@@ -75,7 +77,9 @@ class AgentShell:
             try:
                 return await collect(self._line, exchange)
             except asyncio.CancelledError:
-                await asyncio.shield(self._stop(for_good=False))
+                # Until it has stopped it takes no other command; anyio would cancel a mere asyncio.shield again.
+                with anyio.CancelScope(shield=True):
+                    await self._stop(for_good=False)
                 raise
             finally:
                 self._line.finish(exchange)

@@ -43,6 +43,7 @@ def shell(
     """
     import anyio
 
+    from agentlab.sandboxes import SandboxError
     from agentlab.service.box_shell import Wanted, box_of, opened
     from agentlab.service.config import default_sandbox
 
@@ -56,7 +57,10 @@ def shell(
     async def go(wanted: Wanted) -> int:
         async with opened(wanted, name, say) as box:  # type: ignore[arg-type]  # click offers the right ones
             say(f"{_whose(wanted, task)}{box.isolation} box {box.id} of {box.image}; exit or Ctrl-D ends it")
-            return await _converse(box, timeout)
+            try:
+                return await _converse(box, timeout)
+            except* SandboxError as errors:
+                raise errors.exceptions[0] from None
 
     with boundary():
         if task:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import anyio
 import pytest
 
 from agentlab.sandboxes import Sandbox, SandboxError
@@ -96,3 +97,11 @@ async def test_two_shells_do_not_share(box: Sandbox) -> None:
         await one.run("true", timeout=10)
     assert raised.value.kind == "closed"
     assert (await two.run("echo on", timeout=10)).ok
+
+
+async def test_a_command_that_is_given_up_leaves_a_shell_that_serves(box: Sandbox) -> None:
+    session = await box.open_shell()
+    with anyio.move_on_after(0.2) as scope:
+        await session.run("sleep 1000", timeout=60)
+    assert scope.cancelled_caught
+    assert (await session.run("echo there", timeout=10)).stdout == b"there\n"
