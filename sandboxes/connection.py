@@ -27,6 +27,8 @@ WINDOW = 4
 
 Autopsy = Callable[[], Awaitable[SandboxError | None]]
 """Asked once, when a line has ended by itself: what the place knows better than "lost", None where it knows nothing."""
+WhySilent = Callable[[], SandboxError | None]
+"""What holds up an agent that does not answer, where that can be seen from outside."""
 
 
 class Line(Protocol):
@@ -79,10 +81,13 @@ class Exchange:
 class AgentConnection:
     """Speaks with one agent. One task reads; any number of requests may be under way."""
 
-    def __init__(self, line: Line, box: str, autopsy: Autopsy | None = None) -> None:
+    def __init__(
+        self, line: Line, box: str, autopsy: Autopsy | None = None, why_silent: WhySilent | None = None
+    ) -> None:
         self._line = line
         self._box = box
         self._autopsy = autopsy
+        self._why_silent = why_silent
         self._numbers = itertools.count(1)
         self._exchanges: dict[int, Exchange] = {}
         self._decoder = msgspec.json.Decoder(Reply)
@@ -234,7 +239,7 @@ class AgentConnection:
 
     def give_up(self, what: str, seconds: float) -> SandboxError:
         """The agent is silent: nothing that it says later can be trusted to be in time."""
-        error = SandboxError(
+        error = (self._why_silent() if self._why_silent is not None else None) or SandboxError(
             "timeout", f"box {self._box} did not answer `{what}` within {seconds:.0f} s; the box is given up"
         )
         self._break(error)

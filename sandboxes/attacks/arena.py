@@ -17,6 +17,7 @@ from agentlab.sandboxes.attacks.neighbour import Neighbour, living_in
 from agentlab.sandboxes.attacks.scene import Scene
 from agentlab.sandboxes.attacks.witness import Witness
 from agentlab.sandboxes.bubblewrap import cgroup
+from agentlab.sandboxes.connection import ANSWER_S
 from agentlab.sandboxes.protocol import Backend, BoxSpec, ExecResult, Limits, Sandbox, SandboxError
 
 LIMITS = Limits(memory_mb=256, cpus=0.5, pids=64, workspace_mb=48, tmp_mb=16, shm_mb=8, grade_mb=8)
@@ -192,7 +193,7 @@ class Arena:
         return ended, ""
 
     def _lost(self, scene: Scene, error: SandboxError) -> tuple[Ended, str]:
-        if "box" in scene.attack.ends and error.kind == "oom":
+        if error.kind == "oom" and ("box" in scene.attack.ends or "box memory" in scene.attack.needs):
             return "box", ""
         scene.breach(f"the box was lost ({error.kind}): {error}")
         return "box", ""
@@ -232,8 +233,10 @@ def _look_at_limits(scene: Scene) -> None:
     most = scene.limits.pids + KEEPERS
     if scene.witness.most > most:
         scene.breach(f"{scene.witness.most} tasks at once, where {scene.limits.pids} are allowed")
-    if scene.seconds > scene.time_limit + LATE_S * scene.patience:
-        scene.breach(f"it took {scene.seconds:.1f} s, where {scene.time_limit:.1f} are allowed")
+    # Full of memory, a box may hold its agent up until the kernel has made room; the runner's patience ends that.
+    held_up = ANSWER_S if "box memory" in scene.attack.needs else 0.0
+    if scene.seconds > scene.time_limit + held_up + LATE_S * scene.patience:
+        scene.breach(f"it took {scene.seconds:.1f} s, where {scene.time_limit + held_up:.1f} are allowed")
     if scene.runner_mb > RUNNER_MB:
         scene.breach(f"the runner grew by {scene.runner_mb} MB")
 

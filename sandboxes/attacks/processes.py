@@ -173,7 +173,7 @@ living = sum(os.waitpid(pid, os.WNOHANG)[0] == 0 for pid in children)
 if count == 16 and living > 10: broke("took %.1f times the memory that its box may have" % (living / 8))
 done()
 """,
-        ends=("done", "memory", "killed"),
+        ends=FULL,
         look=within_memory,
         needs=BOX_MEMORY,
     ),

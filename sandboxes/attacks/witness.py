@@ -74,7 +74,8 @@ class Witness:
         self.seen += 1
         below = descendants(self.keepers)
         firsts = [*self.keepers, *filter(_is_first, below)]
-        homes = {name: {_namespace(pid, name) for pid in firsts} for name in NAMESPACES}
+        # Of a keeper that has just died nothing can be read, and so nothing told of the others.
+        homes = {name: {_namespace(pid, name) for pid in firsts} - {""} for name in NAMESPACES}
         keeping = {_read(f"/proc/{pid}/cmdline") for pid in firsts}
         tasks = 0
         doubtful = set()
@@ -145,7 +146,7 @@ def _wrong_with(status: dict[str, str], fields: list[str]) -> Iterator[str]:
 def _wrong_places(pid: int, homes: dict[str, set[str]]) -> Iterator[str]:
     """Where it is and what it holds, as far as this user may look."""
     for name, home in homes.items():
-        if (place := _namespace(pid, name)) and place not in home:
+        if home and (place := _namespace(pid, name)) and place not in home:
             yield f"a process was in another {name} namespace than its box"
     with contextlib.suppress(OSError):
         for name in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208

@@ -137,7 +137,11 @@ class Place:
                 return out_of_memory(self._name, self._spec.limits)
             return None
 
-        connection = AgentConnection(line, name, autopsy)
+        def why_silent() -> SandboxError | None:
+            # Full of memory, a box may hold its agent up for as long as the kernel looks for what to kill.
+            return out_of_memory(self._name, self._spec.limits) if group is not None and group.killed() else None
+
+        connection = AgentConnection(line, name, autopsy, why_silent)
         try:
             await line.send(agent.bundle(network=way is not None))
             config = _agent_config(self._spec, user, limited=group is not None)
