@@ -74,8 +74,9 @@ class Witness:
         self.seen += 1
         below = descendants(self.keepers)
         firsts = [*self.keepers, *filter(_is_first, below)]
-        # Of a keeper that has just died nothing can be read, and so nothing told of the others.
-        homes = {name: {_namespace(pid, name) for pid in firsts} - {""} for name in NAMESPACES}
+        # Where the first process has just died, nothing can be told of those that are dying with it.
+        lives = any(_is_first(pid) and _namespace(pid, "pid") for pid in firsts)
+        homes = {name: {_namespace(pid, name) for pid in firsts if lives} - {""} for name in NAMESPACES}
         keeping = {_read(f"/proc/{pid}/cmdline") for pid in firsts}
         tasks = 0
         doubtful = set()

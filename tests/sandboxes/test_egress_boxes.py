@@ -93,12 +93,15 @@ async def test_ordinary_clients_reach_the_list_and_nothing_else(network: Network
     assert "example.net:443 is not on the list of hosts that this task opens" in third
     assert fourth.startswith("failed")
     await box.shut_network()
-    assert told(events) == [
-        ("www.example.org", 443, "opened", ""),
-        ("example.org", 80, "opened", ""),
-        ("example.net", 443, "refused", "not_listed"),
-        ("10.0.0.1", 0, "refused", "not_listed"),
-    ]
+    # A connection is told once it has ended: which of them ends first is not said.
+    assert sorted(told(events)) == sorted(
+        [
+            ("www.example.org", 443, "opened", ""),
+            ("example.org", 80, "opened", ""),
+            ("example.net", 443, "refused", "not_listed"),
+            ("10.0.0.1", 0, "refused", "not_listed"),
+        ]
+    )
     assert {event.box for event in events} == {box.id}
     assert network.world.handshakes == ["www.example.org"]
     assert "network" in box.capabilities
