@@ -16,6 +16,7 @@ from agentlab import __version__
 from agentlab.analysis.statistics import wilson
 from agentlab.models.presence import Departures
 from agentlab.models.prices import CostMeter
+from agentlab.service.boxes import isolation_of
 from agentlab.service.environment import describe_environment
 from agentlab.service.harness import ConfigError
 from agentlab.service.judge import open_judge
@@ -227,7 +228,7 @@ def _new_run(origin: Origin, stage: Stage, models: ModelSource, kind: Kind, told
         "tags": [*plan.config.tags, kind],
         "model": models.name,
         "provider": models.provider,
-        "isolation": plan.config.sandbox if plan.images else None,
+        "isolation": isolation_of(plan.config.sandbox) if plan.images else None,
         "images": {},
         "config": plan.config.model_dump(mode="json"),
         # What a resume compares: a run of forks is of no selection that one could carry out.
