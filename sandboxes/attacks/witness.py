@@ -73,11 +73,9 @@ class Witness:
     def look(self) -> None:
         self.seen += 1
         below = descendants(self.keepers)
-        firsts = [*self.keepers, *filter(_is_first, below)]
-        # Where the first process has just died, nothing can be told of those that are dying with it.
-        lives = any(_is_first(pid) and _namespace(pid, "pid") for pid in firsts)
-        homes = {name: {_namespace(pid, name) for pid in firsts if lives} - {""} for name in NAMESPACES}
-        keeping = {_read(f"/proc/{pid}/cmdline") for pid in firsts}
+        firsts = [pid for pid in (*self.keepers, *below) if self._keeps(pid)]
+        homes = _homes(firsts)
+        keeping = {_read(f"/proc/{pid}/cmdline") for pid in (*self.keepers, *firsts)}
         tasks = 0
         doubtful = set()
         for pid in below:
@@ -98,6 +96,11 @@ class Witness:
                 doubtful.add((pid, fields[19], wrong))
         self._doubtful = doubtful
         self.most = max(self.most, tasks)
+
+    def _keeps(self, pid: int) -> bool:
+        """Whether it is a box's first process: a keeper, or what bubblewrap's own has started as such."""
+        parent = next(iter(_stat(pid)[1:2]), "")
+        return _is_first(pid) and (pid in self.keepers or parent in map(str, self.keepers))
 
     @property
     def cpu_seconds(self) -> float:
@@ -120,6 +123,18 @@ class Witness:
 def _is_first(pid: int) -> bool:
     """Whether it is the first process of a namespace: bubblewrap's own is not the one that it was started as."""
     return _read(f"/proc/{pid}/status").partition("NSpid:")[2].partition("\n")[0].split()[1:][-1:] == ["1"]
+
+
+def _homes(firsts: list[int]) -> dict[str, set[str]]:
+    """Which namespaces a box is in, by name; none where its first process is dying, or this user may not look.
+
+    A dying one gives up all namespaces but two, and then waits for every other process of the box to die.
+    """
+    names = [name for name in NAMESPACES if Path(f"/proc/self/ns/{name}").exists()]
+    places = [[_namespace(pid, name) for name in names] for pid in firsts]
+    if not places or not all(map(all, places)):
+        return {}
+    return {name: set(of_all) for name, of_all in zip(names, zip(*places, strict=True), strict=True)}
 
 
 def _namespace(pid: int, name: str) -> str:
