@@ -8,7 +8,7 @@ where only one category was ever used, an interval where nothing varies) is NaN.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -65,10 +65,18 @@ class Agreement:
     categories: tuple[CategoryAgreement, ...]
 
 
-def agreement(ratings: Ratings, *, resamples: int = RESAMPLES, seed: int = 0) -> Agreement:
-    """All coefficients of a table of ratings. Raises ValueError for rows of several lengths."""
+def agreement(
+    ratings: Ratings, *, clusters: Sequence[Hashable] | None = None, resamples: int = RESAMPLES, seed: int = 0
+) -> Agreement:
+    """All coefficients of a table of ratings. `clusters` names what each unit belongs to where units are not
+    independent (the steps of a trace): intervals then draw whole clusters. Raises ValueError for rows of several
+    lengths.
+    """
     width = _width(ratings)
-    rows = [row for row in ratings if sum(label is not None for label in row) > 1]
+    judged = [sum(label is not None for label in row) > 1 for row in ratings]
+    rows = [row for row, kept in zip(ratings, judged, strict=True) if kept]
+    if clusters is not None:
+        clusters = [cluster for cluster, kept in zip(clusters, judged, strict=True) if kept]
     names = sorted({label for row in rows for label in row if label is not None})
     whole = [None not in row for row in rows]
     counts = _counts(rows, names)
@@ -80,8 +88,8 @@ def agreement(ratings: Ratings, *, resamples: int = RESAMPLES, seed: int = 0) ->
     ]
     if width == 2:
         parts.append((_cohen_features([row[0] for row in rows], [row[1] for row in rows], names), _cohen))
-    raw, fleiss, alpha, *others = _coefficients(parts, resamples, seed)
-    if width == 2 and rows:
+    raw, fleiss, alpha, *others = _coefficients(parts, clusters, resamples, seed)
+    if width == 2 and rows and clusters is None:
         # Each unit is a yes or a no: Wilson's interval holds where all agree, too.
         raw = Coefficient(raw.value, *wilson(round(raw.value * len(rows)), len(rows)))
     return Agreement(
@@ -151,8 +159,10 @@ def _counts(ratings: Ratings, names: Sequence[str] | None = None) -> Array:
     return counts
 
 
-def _coefficients(parts: Sequence[_Part], resamples: int, seed: int) -> list[Coefficient]:
-    """Coefficients with their intervals, all from the same resamples of the units."""
+def _coefficients(
+    parts: Sequence[_Part], clusters: Sequence[Hashable] | None, resamples: int, seed: int
+) -> list[Coefficient]:
+    """Coefficients with their intervals, all from the same resamples of the units, or of their clusters."""
     import numpy as np
 
     values = [_value(features, coefficient) for features, coefficient in parts]
@@ -166,8 +176,20 @@ def _coefficients(parts: Sequence[_Part], resamples: int, seed: int) -> list[Coe
 
     statistics = [of_slice(part, int(end)) for part, end in zip(parts, ends, strict=True)]
     table = np.concatenate([features for features, _ in parts], axis=1)
+    if clusters is not None:
+        table = _summed(table, clusters)
     intervals = bootstrap_of_sums(table, statistics, resamples=resamples, seed=seed)
     return [Coefficient(value, *interval) for value, interval in zip(values, intervals, strict=True)]
+
+
+def _summed(table: Array, clusters: Sequence[Hashable]) -> Array:
+    """The features of all units of a cluster together, a row a cluster: coefficients are functions of sums."""
+    import numpy as np
+
+    places = {cluster: place for place, cluster in enumerate(dict.fromkeys(clusters))}
+    sums = np.zeros((len(places), table.shape[1]))
+    np.add.at(sums, [places[cluster] for cluster in clusters], table)
+    return sums
 
 
 def _value(features: Array, coefficient: _OfSums) -> float:

@@ -28,7 +28,7 @@ from agentlab.traces.events import Event, Message, ModelCall, Scored, ToolCall, 
 from agentlab.traces.formats import read_traces
 from agentlab.traces.render import clean
 from agentlab.traces.steps import Trace, trace_of
-from agentlab.traces.taxonomy import primary
+from agentlab.traces.taxonomy import explains, primary
 
 JUDGED = Path(__file__).with_name("detectors_judged.csv")
 FOLDERS = (
@@ -76,7 +76,11 @@ def main() -> None:
         print(f"  {detector:32} {count:4}")
     failed = [primary(trace, detect(trace)) for trace in traces.values()]
     causes = Counter(cause.value for cause in failed if cause is not None)
-    print(f"causes of {sum(causes.values())} failed runs: {', '.join(f'{n} {c}' for c, n in causes.most_common())}")
+    n = causes.total()
+    print(f"causes of {n} failed runs: {', '.join(f'{count} {cause}' for cause, count in causes.most_common())}")
+    left = sum(count for cause, count in causes.items() if not explains(cause))
+    low, high = wilson(left, n)
+    print(f"no step says why of {left} of {n} = {left / n:.1%} ({low:.1%} to {high:.1%})")
     report_rates(firings, given.sample, given.seed)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from agentlab.models.protocol import Model, Sampling
 from agentlab.tasks.types import Sample, Submission
-from agentlab.traces.events import Message, Recorder
+from agentlab.traces.events import Message, Recorder, Usage
 
 if TYPE_CHECKING:
     from agentlab.models.tools import Tool
@@ -54,6 +54,10 @@ class Episode:
     epoch: int = 0
     send_reasoning: bool = False
     """Whether thinking of earlier turns goes back to the model."""
+    turns: int = 0
+    """Turns of the messages that were taken before, and count."""
+    usage: Usage = field(default_factory=Usage)
+    """Tokens that they took."""
     leave_running: bool = False
     """What the agent started outlives the episode: whoever grades it ends it."""
 

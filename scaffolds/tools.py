@@ -28,7 +28,6 @@ from agentlab.traces.events import (
     ToolCall,
     ToolCallEvent,
     ToolResult,
-    Usage,
 )
 
 if TYPE_CHECKING:
@@ -57,9 +56,9 @@ class _Loop:
         self.stack = stack
         self.messages = list(episode.messages)
         self.specs = tuple(tool.spec for tool in episode.tools.values())
-        self.usage = Usage()
+        self.usage = episode.usage
         self.cost = 0.0
-        self.turns = 0
+        self.turns = episode.turns
         self.clock = anyio.CancelScope()
         self.resources: dict[str, Any] = {}
 

@@ -61,11 +61,19 @@ class Lease:
     """
 
     def __init__(
-        self, pool: Pool, spec: BoxSpec, files: Mapping[str, str], recorder: Recorder, purpose: Purpose = "agent"
+        self,
+        pool: Pool,
+        spec: BoxSpec,
+        files: Mapping[str, str],
+        recorder: Recorder,
+        purpose: Purpose = "agent",
+        workspace: bytes | None = None,
     ) -> None:
+        """`workspace`: a tar that is laid into the box in place of the files, which it holds as they were by then."""
         self._pool = pool
         self._spec = spec
         self._files = files
+        self._workspace = workspace
         self._recorder = recorder
         self._purpose: Purpose = purpose
         self._ready = anyio.Event()
@@ -86,6 +94,9 @@ class Lease:
     async def lay_files(self) -> None:
         """Lay the sample's files into the box that was taken. What fails is raised by `get`."""
         try:
+            if self._workspace is not None:
+                await self._restore(self._workspace)
+                return
             for path, text in self._files.items():
                 await self._lay(path, text)
         except (SandboxError, TaskError) as error:
@@ -103,6 +114,14 @@ class Lease:
         except (OSError, ValueError) as error:
             # Another box would meet the same file: the sample is wrong, not the place.
             raise TaskError(f"the sample's file {path!r} cannot be laid into the box: {error}") from None
+
+    async def _restore(self, workspace: bytes) -> None:
+        if self._box is None:
+            raise SandboxError("start", "no box was taken")
+        try:
+            await self._box.restore(workspace)
+        except (OSError, ValueError) as error:
+            raise TaskError(f"the workspace that was kept cannot be laid into the box: {error}") from None
 
     async def get(self) -> Sandbox:
         """The box, files laid in. Raises SandboxError where there is none, TaskError for files that do not fit."""

@@ -18,9 +18,7 @@ from agentlab.traces.formats import ImportedTrace, read_traces
 from agentlab.traces.reader import RunReader
 from agentlab.traces.rows import AttemptRow, Label
 from agentlab.traces.steps import Trace, trace_of
-
-LABEL = "cause"
-"""The name of a cause among the labels of a run: its value is the category, its step the decisive one."""
+from agentlab.traces.taxonomy import CAUSE
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -58,7 +56,7 @@ class Found(msgspec.Struct, frozen=True):
         return Label(
             trial=self.row.trial,
             attempt=self.row.attempt,
-            name=LABEL,
+            name=CAUSE,
             value=self.cause.category,
             seq=self.cause.step,
             source=self.cause.source,

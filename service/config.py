@@ -99,7 +99,7 @@ def config_identity(
         payload["contract"] = harness.contract
         payload["limits"] = harness.limits.model_dump(exclude_defaults=True, exclude={"attempts"})
     if in_box:
-        payload["box"] = harness.box.model_dump(exclude_defaults=True)
+        payload["box"] = harness.box.identity()
     if foreign:
         payload["foreign"] = harness.foreign.model_dump(exclude_defaults=True)
     if harness.judge:

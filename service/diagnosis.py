@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING
 from agentlab.traces.detectors import answered_plainly, detect
 from agentlab.traces.rows import Label
 from agentlab.traces.steps import trace_of
-from agentlab.traces.taxonomy import FAILURE, FINDING, GUIDE, UNKNOWN, primary
+from agentlab.traces.taxonomy import AUTHOR, FAILURE, FINDING, GUIDE, UNKNOWN, primary
 
 if TYPE_CHECKING:
-    from agentlab.service.trial import Result
     from agentlab.traces.events import Event
 
 
-def automatic_labels(trial: int, attempt: int, events: Sequence[Event], result: Result) -> list[Label]:
-    """What the detectors find, each at its step, and for an attempt that failed its one cause.
+def automatic_labels(trial: int, attempt: int, events: Sequence[Event], *, solved: bool | None) -> list[Label]:
+    """What the detectors find, each at its step, and for an attempt that failed its one cause. `solved`: whether it was
+    scored in full; None where nobody graded it, which gives it no cause.
 
     Never raises: a text that a detector cannot cope with must not end the run, so that its cause is unknown then, and
     the note says why.
     """
-    solved = result.outcome == "scored" and result.value is not None and result.value >= 1.0
     # Most trials of plain questions: this look costs a tenth of what all detectors do.
     if solved and answered_plainly(events):
         return []
@@ -31,7 +30,7 @@ def automatic_labels(trial: int, attempt: int, events: Sequence[Event], result: 
         cause = primary(trace, findings)
     except Exception as error:  # noqa: BLE001  the boundary: traces are hostile, and the trial itself is done
         note = f"the detectors failed: {type(error).__name__}: {error}"[:200]
-        return [_label(trial, attempt, FAILURE, UNKNOWN, "taxonomy/1", note=note)] if not solved else []
+        return [_label(trial, attempt, FAILURE, UNKNOWN, AUTHOR, note=note)] if solved is False else []
     labels = [_label(trial, attempt, FINDING, f.detector, f.author, f.seq, f.quote) for f in findings]
     if cause is not None:
         labels.append(_label(trial, attempt, FAILURE, cause.value, cause.author, note=cause.quote))

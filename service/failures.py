@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from agentlab.traces.taxonomy import FAILURE, FINDING, UNKNOWN
+from agentlab.traces.taxonomy import FAILURE, FINDING, UNKNOWN, explains
 
 if TYPE_CHECKING:
     from agentlab.traces.reader import RunReader
@@ -27,8 +27,9 @@ class LabelledTask:
     """What failed independently of each other: samples, or clusters of them."""
 
     def failures(self) -> dict[str, Any]:
-        """Failed trials by cause, the commonest first, with shares of the failed ones and Wilson's 95 % intervals;
-        empty where none failed.
+        """Failed trials by cause, the commonest first (those of which only the verdict is known behind the others),
+        with shares of the failed ones and Wilson's 95 % intervals; empty where none failed. `unexplained` are all that
+        no step explains.
 
         Trials of one sample (or cluster) are not independent: the interval's sample size is the number of samples that
         failed, which is all there is to learn where they always fail alike.
@@ -36,9 +37,15 @@ class LabelledTask:
         n = sum(self.causes.values())
         if not n:
             return {}
-        ordered = sorted(self.causes.items(), key=lambda item: (-item[1], item[0]))
+        ordered = sorted(self.causes.items(), key=lambda item: (not explains(item[0]), -item[1], item[0]))
         known = [{"label": label, **_share(count, n, len(self.units))} for label, count in ordered if label != UNKNOWN]
-        return {"n": n, "causes": known, "unknown": _share(self.causes[UNKNOWN], n, len(self.units))}
+        unexplained = sum(count for label, count in ordered if not explains(label))
+        return {
+            "n": n,
+            "causes": known,
+            "unknown": _share(self.causes[UNKNOWN], n, len(self.units)),
+            "unexplained": _share(unexplained, n, len(self.units)),
+        }
 
 
 @dataclass(slots=True)
@@ -58,13 +65,12 @@ class Labelled:
 
     def telling(self) -> tuple[dict[str, Any], ...]:
         """Traces to open first: of each of the commonest causes the one that shows least beside it; where there are
-        fewer causes than traces, further ones of the commonest. What is unknown comes last, for nothing points to a
-        step of it.
+        fewer causes than traces, further ones of the commonest. What no step explains comes last.
         """
         total: Counter[str] = Counter()
         for task in self.tasks.values():
             total.update(task.causes)
-        order = sorted(self.shown, key=lambda label: (label == UNKNOWN, -total[label], label))
+        order = sorted(self.shown, key=lambda label: (label == UNKNOWN, not explains(label), -total[label], label))
         rounds = [
             self.shown[label][place] for place in range(TELLING) for label in order if place < len(self.shown[label])
         ]

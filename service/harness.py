@@ -100,9 +100,15 @@ class BoxConfig(_Strict):
     """What a box with a network may send and receive together, before it is graded and again while it is."""
     reuse: bool = False
     """A box serves several trials, reset and verified between them, instead of one."""
+    snapshots: int = Field(default=0, ge=0)
+    """The workspace is kept before every so many turns of the agent, for forks to begin there; 0: never."""
 
     def limits(self) -> Limits:
-        return Limits(**self.model_dump(exclude={"image", "reuse"}))
+        return Limits(**self.model_dump(exclude={"image", "reuse", "snapshots"}))
+
+    def identity(self) -> dict[str, Any]:
+        """What counts for what is measured; defaults are left out."""
+        return self.model_dump(exclude_defaults=True, exclude={"snapshots"})
 
 
 class ForeignConfig(_Strict):

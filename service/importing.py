@@ -6,24 +6,23 @@ import shutil
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from agentlab import __version__
-from agentlab.service.environment import describe_environment
+from agentlab.service.diagnosis import automatic_labels
+from agentlab.service.run_document import new_document, now
 from agentlab.service.run_id import new_run_id
 from agentlab.service.summary import compute_summary
 from agentlab.tasks.identity import hash_payload
 from agentlab.traces.encoding import plain
 from agentlab.traces.errors import FormatError, StoreError
 from agentlab.traces.events import ErrorRaised, Event, Note, Outcome, Scored
-from agentlab.traces.formats import ImportedTrace, Source, read_traces
+from agentlab.traces.formats import ImportedTrace, Source, agentrx, read_traces
+from agentlab.traces.rows import Label
 from agentlab.traces.store import RunStore
 
-SCHEMA = 1
 UNGRADED = ("ungraded", "the imported trace holds no score")
 """(kind, message) of a trial that nobody has graded: its outcome is that of a verifier that gave no verdict."""
 NOTE = "imported; what has no place in a trace is kept here"
@@ -46,24 +45,41 @@ class Imported:
     """Records that were left out for what is wrong in them."""
     unknown: list[FormatError] = field(default_factory=list)
     """Records of a folder that look like no trace."""
+    labels: Counter[str] = field(default_factory=Counter)
+    """Labels that others gave, by their name: of how many traces or steps."""
 
 
 def import_traces(
-    path: Path, runs_dir: Path, *, name: str = "", format_name: str = "", skip_broken: bool = False
+    path: Path,
+    runs_dir: Path,
+    *,
+    name: str = "",
+    format_name: str = "",
+    skip_broken: bool = False,
+    labels: Path | None = None,
 ) -> Imported:
-    """Read the traces of a file or folder and store them as a finished run. With `skip_broken` records that cannot be
-    read are left out and listed. Nothing is left behind where it fails.
+    """Read the traces of a file or folder and store them as a finished run, with the labels that the files hold and
+    those that detectors give. With `skip_broken` records that cannot be read are left out and listed. `labels` is a
+    file of AgentRx's labels of these runs. Nothing is left behind where it fails.
 
     Raises FormatError for the first broken record, or where there is no trace; StoreError, OSError.
     """
+    findings = _findings(labels) if labels is not None else {}
     run_id = new_run_id(name or Source(file=path.resolve().name).stem)
     result = Imported(run_id, runs_dir / run_id)
     if not path.exists():
         raise FormatError(str(path), "", "there is no such file or folder")
-    document = _document(run_id, name, path)
+    document = new_document(
+        run_id,
+        name=name,
+        tags=["imported"],
+        provider="imported",
+        config=_config([]),
+        imported={"from": path.name},
+    )
     try:
         with RunStore.create(result.run_dir, document) as store:
-            writer = _Writer(store, result)
+            writer = _Writer(store, result, findings)
             for trace in read_traces(
                 path,
                 format_name=format_name,
@@ -74,15 +90,30 @@ def import_traces(
             store.flush()
             if not result.traces:
                 raise _nothing(path, result)
+            if labels is not None and not writer.matched:
+                raise FormatError(str(labels), "", f"it labels runs of {_some(findings)}; none of them was imported")
             document |= writer.found()
             document["summary"] = compute_summary(result.run_dir, document, {}, epochs=writer.epochs).as_dict()
-            store.write_document(document | {"status": "finished", "ended_at": _now()})
+            store.write_document(document | {"status": "finished", "ended_at": now()})
         if store.error is not None:
             raise StoreError(str(store.error))
     except BaseException:
         shutil.rmtree(result.run_dir, ignore_errors=True)
         raise
     return result
+
+
+def _findings(labels: Path) -> dict[str, agentrx.Findings]:
+    found = agentrx.findings_in(labels)
+    if not found:
+        wanted = "a list of objects with trajectory_id, failures, root_cause"
+        raise FormatError(str(labels), "", f"these are no labels of AgentRx, which are {wanted}")
+    return found
+
+
+def _some(findings: dict[str, agentrx.Findings]) -> str:
+    names = ", ".join(list(findings)[:3])
+    return f"task {names}" + (f" and {len(findings) - 3} more" if len(findings) > 3 else "")
 
 
 def _nothing(path: Path, result: Imported) -> FormatError:
@@ -94,8 +125,12 @@ def _nothing(path: Path, result: Imported) -> FormatError:
 class _Writer:
     """Writes traces as trials, and keeps count of what `run.json` says of them."""
 
-    def __init__(self, store: RunStore, result: Imported) -> None:
+    def __init__(self, store: RunStore, result: Imported, findings: dict[str, agentrx.Findings]) -> None:
+        """Of `findings` those are taken out that a trace is found for."""
         self._store = store
+        self._findings = findings
+        self.matched: set[str] = set()
+        """Tasks of which a labelled run was found."""
         self._result = result
         self._tried: dict[str, Counter[str]] = {}
         self._models: dict[str, None] = {}
@@ -105,7 +140,7 @@ class _Writer:
         # Names go into columns and hashes, which hold no lone surrogates.
         scores = {plain(name): value for name, value in trace.scores.items()}
         task, sample, model = (plain(text) for text in (trace.task, trace.sample, trace.model))
-        trace = msgspec.structs.replace(trace, task=task, sample=sample, model=model, scores=scores)
+        trace = self._labelled(msgspec.structs.replace(trace, task=task, sample=sample, model=model, scores=scores))
         result, tried = self._result, self._tried.setdefault(trace.task, Counter())
         tried[trace.sample] += 1
         result.traces += 1
@@ -119,6 +154,18 @@ class _Writer:
         self._store_trial(result.traces, tried[trace.sample], trace)
         if result.traces % _FLUSH_EVERY == 0:
             self._store.flush()
+
+    def _labelled(self, trace: ImportedTrace) -> ImportedTrace:
+        """With the labels of a file of their own. Raises FormatError where nobody can tell which trace they are of."""
+        if trace.format not in ("agentrx", "tau-bench"):
+            return trace
+        if trace.sample in self.matched:
+            raise trace.source.error("a second run of this task: which of them was labelled cannot be told", "task_id")
+        findings = self._findings.pop(trace.sample, None)
+        if findings is None:
+            return trace
+        self.matched.add(trace.sample)
+        return agentrx.labelled(trace, findings)
 
     def _store_trial(self, trial: int, epoch: int, trace: ImportedTrace) -> None:
         known = [event.at for event in trace.events if event.at]
@@ -140,6 +187,12 @@ class _Writer:
             error=error,
             ended_at=now,
         )
+        solved = trace.value >= 1.0 if trace.value is not None and outcome == "scored" else None
+        for label in automatic_labels(trial, 1, recorder.events, solved=False if trace.outcome else solved):
+            self._store.label(label)
+        for given in trace.labels:
+            self._result.labels[plain(given.name)] += 1
+            self._store.label(Label(trial=trial, attempt=1, **msgspec.structs.asdict(given)))
 
     @property
     def epochs(self) -> int:
@@ -207,32 +260,5 @@ def _endings(trace: ImportedTrace) -> list[Event]:
     return endings
 
 
-def _document(run_id: str, name: str, path: Path) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA,
-        "run_id": run_id,
-        "created_at": _now(),
-        "agentlab": __version__,
-        "status": "running",
-        "name": name,
-        "tags": ["imported"],
-        "model": "",
-        "provider": "imported",
-        "isolation": None,
-        "images": {},
-        "config": _config([]),
-        "tasks": {},
-        "suites": [],
-        "problems": [],
-        "plan": [],
-        "imported": {"from": path.name},
-        "environment": describe_environment(),
-    }
-
-
 def _config(tasks: list[str]) -> dict[str, Any]:
     return {"harness": {"name": "imported"}, "tasks": tasks, "epochs": 1}
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

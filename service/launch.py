@@ -9,11 +9,9 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentlab import __version__
 from agentlab.models.presence import Departures
 from agentlab.models.prices import CostMeter
 from agentlab.models.resolve import open_model, parse_model, probe
@@ -23,15 +21,15 @@ from agentlab.sandboxes.pool import Pool
 from agentlab.sandboxes.protocol import Backend, ImageBuild, SandboxError, Say
 from agentlab.scaffolds.episode import AgentLimits
 from agentlab.service.board import Board
-from agentlab.service.boxes import isolation_of, room_for
+from agentlab.service.boxes import room_for
 from agentlab.service.config import RunConfig, effective_sampling
-from agentlab.service.environment import describe_environment
 from agentlab.service.harness import ConfigError
 from agentlab.service.judge import MakeJudge, open_judge
 from agentlab.service.models import ModelSource, SharedModel, client_options, first_target, scripted
 from agentlab.service.planner import EXTERNAL, Refusal, Route
-from agentlab.service.prepare import Plan, plan_table, terms_of
+from agentlab.service.prepare import Plan, terms_of
 from agentlab.service.resume import Done, refuse_changes, refuse_spent, resume_command, where_it_stands
+from agentlab.service.run_document import now, planned_document
 from agentlab.service.run_id import new_run_id
 from agentlab.service.runner import Runner
 from agentlab.service.summary import Summary, summarise
@@ -45,7 +43,6 @@ from agentlab.traces.store import RunStore
 if TYPE_CHECKING:
     from agentlab.models.client import EndpointModel
 
-SCHEMA = 1
 WORKERS_A_CONNECTION = 3
 """Trials under way for each connection: while one waits for its answer, others grade and store."""
 
@@ -149,6 +146,7 @@ def setting_for(plan: Plan, task: Task, route: Route | Refusal, judge: MakeJudge
         judge,
         system_of(harness.system if own else "", route),
         terms_of(plan.config),
+        harness.box.snapshots,
     )
 
 
@@ -256,7 +254,7 @@ def open_store(plan: Plan, models: ModelSource, images: dict[str, str], resume: 
             document = store.document()
             refuse_changes(document.get("tasks", {}), identities)
             document |= {"status": "running", "config": plan.config.model_dump(mode="json")}
-            document.setdefault("resumed", []).append(_now())
+            document.setdefault("resumed", []).append(now())
             store.write_document(document)
         except BaseException:
             store.close()
@@ -264,26 +262,15 @@ def open_store(plan: Plan, models: ModelSource, images: dict[str, str], resume: 
         return store, document.get("run_id", resume.name)
     words = plan.config.name or "-".join(Path(name.partition("::")[0]).stem for name in plan.config.tasks[:3])
     run_id = new_run_id(words)
-    document = {
-        "schema": SCHEMA,
-        "run_id": run_id,
-        "created_at": _now(),
-        "agentlab": __version__,
-        "status": "running",
-        "started_in": str(Path.cwd()),
-        "name": plan.config.name,
-        "tags": list(plan.config.tags),
-        "model": models.name,
-        "provider": models.provider,
-        "isolation": isolation_of(plan.config.sandbox) if plan.images else None,
-        "images": images,
-        "config": plan.config.model_dump(mode="json"),
-        "tasks": identities,
-        "suites": [{"name": suite.name, "tasks": list(suite.tasks())} for suite in plan.suites],
-        "problems": [{"task": problem.name, "message": problem.message} for problem in plan.problems],
-        "plan": plan_table(plan.rows),
-        "environment": describe_environment(),
-    }
+    document = planned_document(
+        run_id,
+        plan,
+        models,
+        images=images,
+        tasks=identities,
+        suites=[{"name": suite.name, "tasks": list(suite.tasks())} for suite in plan.suites],
+        problems=[{"task": problem.name, "message": problem.message} for problem in plan.problems],
+    )
     return RunStore.create(Path(plan.config.runs_dir) / run_id, document), run_id
 
 
@@ -317,10 +304,6 @@ async def _record_problems(plan: Plan, store: RunStore, done: Done) -> None:
 def _conclude(plan: Plan, store: RunStore, run_id: str, status: str) -> RunEnd:
     document = store.document()
     summary = summarise(store.run_dir, document, plan)
-    document |= {"status": status, "ended_at": _now(), "summary": summary.as_dict()}
+    document |= {"status": status, "ended_at": now(), "summary": summary.as_dict()}
     store.write_document(document)
     return RunEnd(run_id, store.run_dir, status, summary)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -16,17 +16,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import anyio
 
 from agentlab.models.scripted import NopModel
+from agentlab.service.attempts import keep, kept_where_stopped
 from agentlab.service.board import Board
-from agentlab.service.diagnosis import automatic_labels
 from agentlab.service.external import Batch, ExternalRuns, external_attempt
-from agentlab.service.planner import EXTERNAL, Lane, Planner, Refusal, Route, lane_of
-from agentlab.service.trial import MEMORY_TRIES, Prompt, Result, Setting, attempt, failed_for_memory
+from agentlab.service.planner import Lane, Planner, Refusal, Route, lane_of
+from agentlab.service.prompt import Prompt, prompt_for
+from agentlab.service.trial import MEMORY_TRIES, Result, Setting, attempt, failed_for_memory
 from agentlab.tasks.external import ExternalEval
-from agentlab.tasks.prompting import render, render_continuations, render_raw
 from agentlab.tasks.types import Sample, Task, TaskError
 from agentlab.traces.errors import StoreError
 from agentlab.traces.events import ErrorRaised
-from agentlab.traces.rows import Label
 
 if TYPE_CHECKING:
     from agentlab.models.presence import Departures
@@ -129,7 +128,7 @@ class Runner:
         try:
             return await self._run()
         except BaseExceptionGroup as group:
-            raise _first(group) from group
+            raise first_error(group) from group
 
     async def _run(self) -> Stop:
         async with anyio.create_task_group() as group:
@@ -292,36 +291,11 @@ class Runner:
             cluster=sample.cluster,
             group=sample.group,
         )
-        try:
+        with kept_where_stopped(recorder):
             result = await self._carry_out(work, setting, route, recorder)
             if tries.count(result) and isinstance(route, Route):
                 result = failed_for_memory(setting, route, recorder, tries.filled, result.error_message)
-        except BaseException:
-            # Stopped in the middle: the attempt is kept and closed, and a resume tries the trial again.
-            recorder.record(ErrorRaised(at=_now(), boundary="cancelled", kind="stopped", message="the run was stopped"))
-            recorder.finish("cancelled", error=("stopped", "the run was stopped"))
-            raise
-        recorder.finish(
-            result.outcome,
-            value=result.value,
-            scores=result.scores,
-            flags=result.flags,
-            sandbox_seconds=result.sandbox_seconds,
-            error=(result.error_kind, result.error_message) if result.error_kind else None,
-        )
-        for name, value in result.labels:
-            self.store.label(
-                Label(
-                    trial=work.number,
-                    attempt=number,
-                    name=name,
-                    value=value,
-                    source="detector",
-                    author=task.scorers[0].name if task.scorers else EXTERNAL,
-                )
-            )
-        for label in automatic_labels(work.number, number, recorder.events, result):
-            self.store.label(label)
+        keep(self.store, recorder, task, result)
         return result, recorder
 
     async def _carry_out(
@@ -363,20 +337,7 @@ class Runner:
         return setting
 
 
-def prompt_for(setting: Setting, sample: Sample, examples: tuple[Sample, ...]) -> Prompt:
-    """The sample's prompt in the form that its task and route want."""
-    task, route = setting.task, setting.route
-    in_box = isinstance(route, Route) and route.agent.where != "direct"
-    if task.method == "loglikelihood":
-        return Prompt(
-            text=render_raw(task, sample, examples=examples), continuations=render_continuations(task, sample)
-        )
-    if task.prompt_mode == "raw":
-        return Prompt(text=render_raw(task, sample, examples=examples))
-    return Prompt(messages=render(task, sample, in_box=in_box, examples=examples, system=setting.system))
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The first error of a task group, out of its wrapping: the others follow from the same cause."""
     inner: BaseException = group
     while isinstance(inner, BaseExceptionGroup):

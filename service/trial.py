@@ -21,7 +21,9 @@ from agentlab.scaffolds import open_scaffold
 from agentlab.scaffolds.episode import AgentLimits, Episode
 from agentlab.service.boxes import Lease, Purpose
 from agentlab.service.planner import Refusal, Route
+from agentlab.service.prompt import Prompt
 from agentlab.service.steps import StepUnderWay
+from agentlab.service.workspaces import keeping
 from agentlab.tasks.types import (
     Procedure,
     Sample,
@@ -34,7 +36,7 @@ from agentlab.tasks.types import (
     Terms,
     Work,
 )
-from agentlab.traces.events import ErrorRaised, Flag, LimitReached, Note, Outcome, Recorder, Scored
+from agentlab.traces.events import ErrorRaised, Flag, LimitReached, Note, Outcome, Recorder, Scored, Usage
 
 if TYPE_CHECKING:
     from agentlab.models.protocol import Model, Sampling
@@ -42,16 +44,6 @@ if TYPE_CHECKING:
     from agentlab.sandboxes.pool import Pool
     from agentlab.sandboxes.protocol import Sandbox
     from agentlab.service.judge import MakeJudge
-    from agentlab.traces.events import Message
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """A sample's prompt, rendered: messages for chat, text for raw, continuations for log-likelihoods."""
-
-    messages: tuple[Message, ...] = ()
-    text: str | None = None
-    continuations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +61,8 @@ class Setting:
     """The harness's system prompt, where its scaffold is the one that runs."""
     terms: Terms = field(default_factory=Terms)
     """What the run allows the tasks of others."""
+    snapshots: int = 0
+    """The workspace is kept before every so many turns; 0: never."""
 
 
 @dataclass(slots=True)
@@ -119,7 +113,8 @@ async def attempt(
         # At once: whether such a trial counts must not hang on whether its agent happens to touch the box.
         return _record_end(recorder, _sandbox_ended(unready))
     purpose: Purpose = "scorer" if route.agent.where == "direct" else "agent"
-    lease = Lease(pool, route.spec, sample.files, recorder, purpose)
+    archive = prompt.begun.workspace if prompt.begun is not None else None
+    lease = Lease(pool, route.spec, sample.files, recorder, purpose, archive)
     return await _Attempt(setting, route, sample, prompt, model, recorder, epoch, lease).carry_out_in_box(lease)
 
 
@@ -235,10 +230,11 @@ class _Attempt:
         return Result("scored", combined.value, combined.scores, tuple(dict.fromkeys(flags)), combined.labels)
 
     async def _run_agent(self, step: StepUnderWay | None = None) -> Submission:
-        setting, lease = self.setting, self.lease
+        setting, lease, begun = self.setting, self.lease, self.prompt.begun
+        every = setting.snapshots if step is None else 0
         episode = Episode(
             sample=self.sample,
-            model=self.model,
+            model=keeping(self.model, self.route, lease, every, self.recorder, begun),
             recorder=self.recorder,
             messages=self.prompt.messages,
             prompt=self.prompt.text,
@@ -249,6 +245,8 @@ class _Attempt:
             limits=setting.limits,
             epoch=self.epoch,
             send_reasoning=setting.send_reasoning,
+            turns=begun.turns if begun is not None else 0,
+            usage=begun.usage if begun is not None else Usage(),
         )
         try:
             if step is None:

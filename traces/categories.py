@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 Boundary: TypeAlias = Literal[
-    "plan", "perception", "action", "verification", "environment", "task", "grader", "budget", "unknown"
+    "plan", "perception", "action", "verification", "environment", "task", "grader", "budget", "result", "unknown"
 ]
 
 BOUNDARIES: dict[Boundary, str] = {
@@ -19,6 +19,7 @@ BOUNDARIES: dict[Boundary, str] = {
     "task": "The task cannot be done as it stands.",
     "grader": "The verdict could not be had, or is wrong.",
     "budget": "A limit ended the trial.",
+    "result": "It came to its end by itself, and the verdict is all that is known.",
     "unknown": "Nothing is known of the cause.",
 }
 
@@ -223,6 +224,10 @@ ALL = (
         "budget", "answer_length", "The last answer was cut off by its token limit.", SYSTEM, "", "Resource Exhaustion"
     ),
     Category("budget", "cancelled", "The run ended before the trial.", SYSTEM),
+    Category("result", "wrong", "It ended by itself, and the result is not right: no step shows why.", INCONCLUSIVE),
+    Category(
+        "result", "partial", "It ended by itself, and the result is right in part: no step shows why.", INCONCLUSIVE
+    ),
     Category("unknown", "unknown", "No detector, classifier, judge or person says why.", INCONCLUSIVE),
 )
 CATEGORIES: dict[str, Category] = {category.value: category for category in ALL}

@@ -33,6 +33,14 @@ def said(label: Label) -> tuple[object, ...]:
     return (*_thing(label), label.value, label.confidence, label.guide, label.note)
 
 
+def by_attempt(labels: Iterable[Label]) -> dict[tuple[int, int], list[str]]:
+    """The labels that hold as `NAME:VALUE`, each once, by trial and attempt."""
+    found: dict[tuple[int, int], dict[str, None]] = {}
+    for label in standing(labels):
+        found.setdefault((label.trial, label.attempt), {})[f"{label.name}:{label.value}"] = None
+    return {place: list(names) for place, names in found.items()}
+
+
 def _thing(label: Label) -> tuple[object, ...]:
     return label.trial, label.attempt, label.seq, label.name, label.source, label.author
 

@@ -30,6 +30,8 @@ from agentlab.traces.versions import is_current, upgraded_copy
 
 __all__ = ["Columns", "RunReader", "StoredEvent", "Totals", "resolve_run", "resolve_trial"]
 
+MAX_DIGITS = 18
+"""Of a trial's number: more do not fit where it is stored."""
 _ATTEMPTS = (
     "SELECT t.trial, t.task, t.sample, t.epoch, t.cluster, t.sample_group, a.attempt, a.outcome, a.value, a.scores,"
     " a.flags, a.route, a.input_tokens, a.output_tokens, a.cached_tokens, a.reasoning_tokens, a.cost_usd,"
@@ -230,16 +232,16 @@ def resolve_trial(reader: RunReader, ref: str) -> int:
 
     Raises `UnknownTrial` with near matches.
     """
-    if ref.isdigit():
+    if ref.isascii() and ref.isdigit() and len(ref) <= MAX_DIGITS:
         return reader.trial(int(ref)).trial
     names = {f"{row.task}/{row.sample}@{row.epoch}": row.trial for row in reader.trials()}
     for name in (ref, f"{ref}@1"):
         if name in names:
             return names[name]
     of_sample = [name for name in names if name.partition("/")[2].rpartition("@")[0] == ref]
-    near = tuple(of_sample[:3] or difflib.get_close_matches(ref, names, n=3, cutoff=0.5))
+    near = tuple(of_sample[:3] or difflib.get_close_matches(ref[:1000], names, n=3, cutoff=0.5))
     hint = f"; did you mean {', '.join(near)}?" if near else ": give a number or TASK/SAMPLE@EPOCH"
-    raise UnknownTrial(f"there is no trial {ref} in {reader.run_dir.name}{hint}", near)
+    raise UnknownTrial(f"there is no trial {ref[:200]} in {reader.run_dir.name}{hint}", near)
 
 
 def _open_read_only(path: Path) -> sqlite3.Connection:

@@ -242,7 +242,7 @@ def _model_call(call: ModelCall, shown: _Shown, carried_out: frozenset[str], bod
     if call.stop_reason in ("length", "content_filter"):
         facts.append(f"stopped by {call.stop_reason}")
     who = "model" if call.purpose == "agent" else "judge"
-    return f"{who} {call.model}: {', '.join(facts)}"
+    return f"{who}{f' {call.model}' if call.model else ''}: {', '.join(facts)}"
 
 
 def _message(message: Message, carried_out: frozenset[str], body: _Body) -> None:

@@ -41,6 +41,21 @@ class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
     final: bool
     """Whether it is the trial's last attempt, the one that counts."""
 
+    def fields(self) -> dict[str, Any]:
+        """Which trial it is and how the attempt ended, by the names that every `--json` and export has for it."""
+        return {
+            "trial": self.trial,
+            "task": self.task,
+            "sample": self.sample,
+            "epoch": self.epoch,
+            "attempt": self.attempt,
+            "outcome": self.outcome or "cancelled",
+            "value": self.value,
+            "scores": self.scores,
+            "flags": list(self.flags),
+            "route": self.route,
+        }
+
 
 class StoredEvent(msgspec.Struct, frozen=True):
     """An event with its place in the attempt, counted from 0."""

@@ -1,8 +1,9 @@
 """Why a trial failed: a two-level scheme, and what its labels are called in the schemes of others.
 
 The first level is the boundary at which it failed: four of the agent's own (`plan`, `perception`, `action`,
-`verification`) and four around it (`environment`, `task`, `grader`, `budget`). The second level says what happened
-there. A label is written `BOUNDARY.NAME`, and `unknown` is a label. `docs/failures.md` holds the tables.
+`verification`), four around it (`environment`, `task`, `grader`, `budget`), and `result`, the verdict on what it ended
+with. The second level says what happened there. A label is written `BOUNDARY.NAME`, and `unknown` is a label.
+`docs/failures.md` holds the tables.
 
 Sources: AgentRx (microsoft/AgentRx, ten categories), MAST (Cemri et al. 2025, fourteen modes; matched by name, for
 their numbers differ between its own files), TRAIL (Deshpande et al. 2025), Who&When (Zhang et al. 2025).
@@ -16,16 +17,23 @@ import msgspec
 
 from agentlab.traces.categories import ALL, BOUNDARIES, CATEGORIES, Boundary, Category
 from agentlab.traces.detectors.story import Finding, passed
-from agentlab.traces.events import ErrorRaised, LimitReached
+from agentlab.traces.events import ErrorRaised, LimitReached, Scored
 from agentlab.traces.steps import Trace
 
 UNKNOWN = "unknown"
+AUTHOR = "taxonomy/2"
+"""Who gives a label that no detector's finding stands behind."""
 FAILURE = "failure"
 """The name of a trial's primary label."""
-GUIDE = "failures/1"
+GUIDE = "failures/2"
 """What automatic labels follow: raised when definitions or the order of precedence change."""
 FINDING = "finding"
 """The name of a step's label by a detector: its value is the detector's name."""
+
+CAUSE = "cause"
+"""The name of the label of the step that decided a trial: its value is one of AgentRx's categories, or unknown."""
+FAULT = "fault"
+"""The name of the label of any further step in which something went wrong, named likewise."""
 
 OF_DETECTOR: dict[str, str] = {
     "test_or_grader_tampering": "action.tampering",
@@ -98,7 +106,7 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     seq: int | None = None
     """The step that shows it; None where nothing is known, or the trial as a whole failed."""
     quote: str = ""
-    author: str = "taxonomy/1"
+    author: str = AUTHOR
 
     @property
     def category(self) -> Category:
@@ -109,7 +117,8 @@ def primary(trace: Trace, findings: Sequence[Finding]) -> Cause | None:
     """The cause of a failed trial; None for one that passed, and for one that nobody graded.
 
     An outcome at a boundary (an error of model, sandbox, task or verifier) is the cause by itself. Else the finding
-    that comes first in `PRECEDENCE`, and of its kind the first in the trace; else `unknown`.
+    that comes first in `PRECEDENCE`, and of its kind the first in the trace; else what the verdict says of a trial that
+    ended by itself; else `unknown`.
     """
     if passed(trace) is not False:
         return None
@@ -122,7 +131,21 @@ def primary(trace: Trace, findings: Sequence[Finding]) -> Cause | None:
                 return Cause(
                     value=label_of(trace, finding), seq=finding.seq, quote=finding.quote, author=finding.author
                 )
-    return Cause(value=UNKNOWN)
+    return Cause(value=_by_verdict(trace))
+
+
+def explains(value: str) -> bool:
+    """Whether a label says more than that the trial failed."""
+    return value != UNKNOWN and not value.startswith("result.")
+
+
+def _by_verdict(trace: Trace) -> str:
+    """What is left to say where nothing was found: how right the result is of a trial that nothing cut off."""
+    verdict = next((stored.event for stored in trace.of(Scored) if isinstance(stored.event, Scored)), None)
+    value = trace.row.value if trace.row is not None else verdict.value if verdict is not None else None
+    if value is None or trace.limit is not None or not trace.steps:
+        return UNKNOWN
+    return "result.partial" if value > 0 else "result.wrong"
 
 
 def label_of(trace: Trace, finding: Finding) -> str:
@@ -169,6 +192,12 @@ def from_agentrx(name: str) -> tuple[Category, ...]:
     """
     wanted = _folded(name)
     return tuple(category for category in ALL if _folded(category.agentrx) == wanted)
+
+
+def agentrx_name(text: str) -> str:
+    """A category as AgentRx lists it, whatever its labels' spelling; else the text itself."""
+    known = from_agentrx(text)
+    return known[0].agentrx if known else " ".join(text.split())
 
 
 def from_mast(name: str) -> tuple[Category, ...]:

@@ -24,8 +24,8 @@ def fail(message: str, code: int = USAGE) -> NoReturn:
 
 
 @contextmanager
-def boundary() -> Iterator[None]:
-    """Turn the errors of every room into a sentence and an exit code."""
+def boundary(*, interrupted: str = "stopped") -> Iterator[None]:
+    """Turn the errors of every room into a sentence and an exit code; `interrupted` is what Ctrl-C came to."""
     from agentlab.models.protocol import ModelError
     from agentlab.sandboxes.protocol import SandboxError
     from agentlab.service.harness import ConfigError
@@ -33,7 +33,12 @@ def boundary() -> Iterator[None]:
     from agentlab.traces.errors import FormatError, StoreError, StoringStopped, UnknownRun, UnknownTrial
 
     try:
-        yield
+        try:
+            yield
+        except BaseExceptionGroup as group:
+            from agentlab.service.runner import first_error
+
+            raise first_error(group) from group
     except ConfigError as error:
         fail(str(error))
     except StoringStopped as error:
@@ -50,5 +55,4 @@ def boundary() -> Iterator[None]:
         # For example a name that is longer than any file's can be.
         fail(f"{str(error.filename)[:200]}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:
-        # Once trials are under way the runner takes the signal itself, drains, and ends normally.
-        fail("stopped before the run began", INTERRUPTED)
+        fail(interrupted, INTERRUPTED)

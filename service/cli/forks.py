@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from agentlab.service.cli.results import json_option, runs_dir_option
 
 if TYPE_CHECKING:
     from agentlab.service.board import Board
-    from agentlab.service.replay.fork import Chance, Forked, Forks, Origin
+    from agentlab.service.replay.fork import Chance, Forked, Forks, Kind, Origin
     from agentlab.service.replay.handover import Change
     from agentlab.service.replay.locate import Located
     from agentlab.service.replay.stage import Stage
@@ -28,8 +29,34 @@ model_option = click.option("--model", metavar="MODEL", help="Who goes on.  [def
 set_option = click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any field of the harness, from the fork on."
 )
+MOST_FORKS = 100_000
+
+
+class Finite(click.ParamType[float]):
+    """A number that others can be compared with."""
+
+    name = "float"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = click.FLOAT.convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no finite number", param, ctx)
+        return number
+
+
+snapshot_option = click.option(
+    "--snapshots/--no-snapshots",
+    default=True,
+    show_default=True,
+    help="Begin with the workspace that the run kept last before the step, where it kept any.",
+)
 success_option = click.option(
-    "--success", type=float, default=1.0, show_default=True, metavar="VALUE", help="The least value that is a success."
+    "--success",
+    type=Finite(),
+    default=1.0,
+    show_default=True,
+    metavar="VALUE",
+    help="The least value that is a success.",
 )
 
 
@@ -40,9 +67,10 @@ success_option = click.option(
 @model_option
 @click.option("--action", metavar="JSON", help='A turn in place of the recorded one: {"name": TOOL, "arguments": {}}.')
 @click.option("--system", metavar="TEXT", help="Another system prompt from that step on.")
-@click.option("--n", type=click.IntRange(1), default=10, show_default=True, metavar="N", help="Forks.")
+@click.option("--n", type=click.IntRange(1, MOST_FORKS), default=10, show_default=True, metavar="N", help="Forks.")
 @success_option
 @set_option
+@snapshot_option
 @sandbox_option
 @max_sandboxes_option
 @runs_dir_option
@@ -50,8 +78,9 @@ success_option = click.option(
 def fork(
     run: str, trial: str, step: int, action: str | None, system: str | None, n: int, success: float, **options: Any
 ) -> None:
-    """Start a stored trial again at step K, N times: what was recorded before it is carried out again and compared,
-    then the model goes on. The forks are the trials of a new run. ACTION is a tool call, a list of them, or text.
+    """Start a stored trial again at step K, N times: what was recorded before it is carried out again and compared
+    (from the last workspace on that the run kept, where it did), then the model goes on. The forks are the trials of a
+    new run. ACTION is a tool call, a list of them, or text.
     """
     from agentlab.service.replay.fork import chance
     from agentlab.service.replay.handover import Change
@@ -62,13 +91,14 @@ def fork(
         origin, stage = _origin(reader, trial, options)
         turn = origin.turn_of(step)
         told = {"step": origin.steps[turn], "action": action, "system": system}
-        forks = _carry_out(origin, stage, change, told, n, as_json, lambda forks: forks.at([turn] * n))
+        forks = _carry_out(origin, stage, change, told, n, options, lambda forks: forks.at([turn] * n))
         found = chance(forks.made, success)
         if as_json:
             row = {"run": forks.store.run_dir.name, "step": origin.steps[turn], "origin": _value(origin)}
             print(json.dumps(row | _plain(found) | {"trials": [_plain(one) for one in forks.made]}, indent=2))
         else:
             print(f"forked at step {origin.steps[turn]} of trial {origin.again.row.trial}: {_in_words(found)}")
+            _print_snapshots(forks.made)
             _print_errors(forks.made)
             _print_run(forks)
     if not found.forks:
@@ -78,10 +108,13 @@ def fork(
 @click.command("locate")
 @click.argument("run")
 @click.argument("trial")
-@click.option("--n", type=click.IntRange(1), default=60, show_default=True, metavar="N", help="Forks at most.")
+@click.option(
+    "--n", type=click.IntRange(1, MOST_FORKS), default=60, show_default=True, metavar="N", help="Forks at most."
+)
 @model_option
 @success_option
 @set_option
+@snapshot_option
 @sandbox_option
 @max_sandboxes_option
 @runs_dir_option
@@ -103,13 +136,14 @@ def locate(run: str, trial: str, n: int, success: float, **options: Any) -> None
         async def spend(forks: Forks) -> None:
             located.append(await locate_step(forks, n, success))
 
-        forks = _carry_out(origin, stage, Change(), {"forks": n}, n, as_json, spend)
+        forks = _carry_out(origin, stage, Change(), {"forks": n}, n, options, spend)
         (found,) = located
         if as_json:
             row = {"run": forks.store.run_dir.name, "origin": _value(origin)}
             print(json.dumps(row | _plain(found), indent=2))
         else:
             _print_located(found, origin)
+            _print_snapshots(forks.made)
             _print_errors(forks.made)
             _print_run(forks)
     if not found.forks:
@@ -142,7 +176,7 @@ def _origin(reader: RunReader, trial: str, options: dict[str, Any]) -> tuple[Ori
         say(remark)
     (again,) = stage.trials
     _warn_of_equal_forks(stage, again.setting.sampling.temperature)
-    return origin_of(reader.run_dir, again, stored_trace(reader, row)), stage
+    return origin_of(reader.run_dir, again, stored_trace(reader, row, images=True)), stage
 
 
 def _warn_of_equal_forks(stage: Stage, temperature: float | None) -> None:
@@ -156,7 +190,7 @@ def _warn_of_equal_forks(stage: Stage, temperature: float | None) -> None:
 
 
 def _carry_out(
-    origin: Origin, stage: Stage, change: Change, told: dict[str, Any], n: int, quiet: bool, work: Any
+    origin: Origin, stage: Stage, change: Change, told: dict[str, Any], n: int, options: dict[str, Any], work: Any
 ) -> Forks:
     """A new run with what `work` makes of its forks."""
     import anyio
@@ -164,11 +198,12 @@ def _carry_out(
     from agentlab.service.board import Board
     from agentlab.service.replay.fork import open_forks
 
-    board: Board = Board({origin.again.row.task: n}, quiet=quiet)
+    board: Board = Board({origin.again.row.task: n}, quiet=options["as_json"])
 
     async def go() -> Forks:
-        kind = "fork" if "step" in told else "locate"
-        async with open_forks(origin, stage, change, kind, board, told, say) as forks:  # type: ignore[arg-type]
+        kind: Kind = "fork" if "step" in told else "locate"
+        snapshots = options["snapshots"]
+        async with open_forks(origin, stage, change, kind, board, told, say, snapshots=snapshots) as forks:
             await work(forks)
             return forks
 
@@ -256,6 +291,14 @@ def _said(origin: Origin, turn: int) -> str:
         return ""
     calls = ", ".join(f"{call.name} {json.dumps(call.arguments)}" for call in response.tool_calls)
     return calls or response.text
+
+
+def _print_snapshots(made: list[Forked]) -> None:
+    steps = sorted({one.snapshot for one in made if one.snapshot is not None})
+    if steps:
+        where = ", ".join(map(str, steps[:12])) + (", ..." if len(steps) > 12 else "")
+        told = f"with the workspace that was kept before step {where}"
+        print(f"{sum(one.snapshot is not None for one in made)} of {len(made)} forks began {told}, in a new shell")
 
 
 def _print_errors(made: list[Forked]) -> None:

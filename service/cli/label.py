@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,14 +133,22 @@ def adjudicate(run: str, annotator: str | None, guide_file: str | None, runs_dir
     help="Of the traces, for the intervals.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the resamples.")
+@click.option("--steps", is_flag=True, help="Compare the labels of single steps, not those of whole traces.")
 @runs_dir_option
 @json_option
 def show_agreement(
-    runs: tuple[str, ...], name: str, tasks: tuple[str, ...], resamples: int, seed: int, runs_dir: str, as_json: bool
+    runs: tuple[str, ...],
+    name: str,
+    tasks: tuple[str, ...],
+    resamples: int,
+    seed: int,
+    steps: bool,
+    runs_dir: str,
+    as_json: bool,
 ) -> None:
     """How far people agree on the traces of some runs: raw agreement, Cohen, Fleiss, Krippendorff's alpha, each
     category; with each other, and with every classifier, detector and judge. Intervals are 95 %, by BCa bootstrap over
-    traces.
+    traces. With --steps also how often two mark the same step first, or the one next to it.
     """
     from contextlib import ExitStack
 
@@ -152,10 +161,11 @@ def show_agreement(
         readers = [open_runs.enter_context(RunReader(place)) for place in places]
         for reader in readers:
             _refuse_unknown_tasks(reader, tasks)
-        found = judgements(readers, name, tasks)
+        found = judgements(readers, name, tasks, steps=steps)
         if not found.people and not found.machines:
             others = ", ".join(sorted(found.names)) or "none at all"
-            fail(f"no trace is labelled with {name!r}; there are labels of whole traces: {others}")
+            one, all_ = ("step", "steps") if steps else ("trace", "whole traces")
+            fail(f"no {one} is labelled with {name!r}; there are labels of {all_}: {others}")
         measured = agreements(found, resamples=resamples, seed=seed)
         if as_json:
             print(as_document(name, found, measured))
@@ -167,7 +177,8 @@ def show_agreement(
 @click.argument("run")
 @click.option("--out", required=True, metavar="FILE", help="A .jsonl or .csv file; - prints JSON Lines.")
 @runs_dir_option
-def export_labels(run: str, out: str, runs_dir: str) -> None:
+@json_option
+def export_labels(run: str, out: str, runs_dir: str, as_json: bool) -> None:
     """Write all labels of RUN to a file, those too that were taken back or said anew."""
     from agentlab.service.labels.files import write_labels, written
     from agentlab.traces.reader import RunReader, resolve_run
@@ -178,14 +189,18 @@ def export_labels(run: str, out: str, runs_dir: str) -> None:
                 print(line, end="")
             return
         count = write_labels(reader, Path(out))
-        print(f"{count} labels of {reader.run_dir.name} are in {out}")
+        if as_json:
+            print(json.dumps({"run": reader.run_dir.name, "out": out, "labels": count}))
+        else:
+            print(f"{count} labels of {reader.run_dir.name} are in {out}")
 
 
 @label.command("import")
 @click.argument("run")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @runs_dir_option
-def import_labels(run: str, file: str, runs_dir: str) -> None:
+@json_option
+def import_labels(run: str, file: str, runs_dir: str, as_json: bool) -> None:
     """Add the labels in FILE (.jsonl or .csv, as export writes them) to RUN: all of them, or none where one is wrong.
     What is there already is not added again.
     """
@@ -198,6 +213,9 @@ def import_labels(run: str, file: str, runs_dir: str) -> None:
         with RunReader(run_dir) as reader:
             labels = read_labels(reader, Path(file))
         added = add_labels(run_dir, labels, once=True)
+        if as_json:
+            print(json.dumps({"run": run_dir.name, "added": added, "known": len(labels) - added}))
+            return
         known = f", {len(labels) - added} were there already" if added < len(labels) else ""
         print(f"{added} labels were added to {run_dir.name}{known}")
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from rich.text import Text
 
 from agentlab.analysis.agreement import Agreement, Coefficient
 from agentlab.service.cli.tables import console, number, print_table
-from agentlab.service.labels.tables import CONSENSUS, Agreements, Judgements
+from agentlab.service.labels.tables import CONSENSUS, Agreements, Judgements, Located, Pair, Unit
 from agentlab.traces.render import clean
 
-_RIGHT = frozenset({"traces", "agree", "given", "specific"})
+_RIGHT = frozenset({"traces", "steps", "agree", "given", "specific"})
 
 
 def as_document(name: str, found: Judgements, measured: Agreements) -> str:
@@ -21,17 +22,36 @@ def as_document(name: str, found: Judgements, measured: Agreements) -> str:
     return json.dumps(
         {
             "name": name,
+            "steps": found.steps,
             "guides": sorted(found.guides),
-            "annotators": {who: len(judged) for who, judged in sorted(found.people.items())},
-            "machines": {who: len(judged) for who, judged in sorted(found.machines.items())},
+            "annotators": {who: _traces(judged) for who, judged in sorted(found.people.items())},
+            "machines": {who: _traces(judged) for who, judged in sorted(found.machines.items())},
             "settled": len(found.settled),
             "people": _as_fields(measured.people),
             "pairs": [
-                {"first": pair.first, "second": pair.second, "machine": pair.machine, **_as_fields(pair.agreement)}
+                {
+                    "first": pair.first,
+                    "second": pair.second,
+                    "machine": pair.machine,
+                    **_as_fields(pair.agreement),
+                    "located": _as_located(pair.located),
+                }
                 for pair in measured.pairs
             ],
         }
     )
+
+
+def _traces(judged: dict[Unit, str]) -> int:
+    """In how many traces somebody judged something."""
+    return len({unit[:3] for unit in judged})
+
+
+def _as_located(found: Located | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    shares = {"same": _coefficient(found.same), "within_one": _coefficient(found.within_one)}
+    return {"traces": found.traces, **shares}
 
 
 def _as_fields(found: Agreement) -> dict[str, Any]:
@@ -64,8 +84,9 @@ def _defined(value: float) -> float | None:
 def print_agreements(name: str, found: Judgements, measured: Agreements) -> None:
     """Who labelled how much, then the coefficients of everyone, of each two, and of each category."""
     out = console()
-    who = ", ".join(f"{person} {len(judged)}" for person, judged in sorted(found.people.items())) or "nobody"
-    out.print(Text(clean(f"{name}: traces labelled by {who}; {len(found.settled)} settled by adjudication")))
+    who = ", ".join(f"{person} {_traces(judged)}" for person, judged in sorted(found.people.items())) or "nobody"
+    what = "traces with labelled steps" if found.steps else "traces labelled"
+    out.print(Text(clean(f"{name}: {what} by {who}; {len(found.settled)} settled by adjudication")))
     if len(found.guides) > 1:
         several = ", ".join(sorted(found.guides))
         out.print(Text(clean(f"these labels follow several guides: {several}"), style="yellow"))
@@ -76,8 +97,9 @@ def print_agreements(name: str, found: Judgements, measured: Agreements) -> None
     if not rows:
         out.print(Text("agreement needs two who labelled: a second annotator, or a classifier", style="dim"))
         return
-    headings = ("who", "traces", "agree", "Cohen", "Fleiss", "Krippendorff")
+    headings = ("who", "steps" if found.steps else "traces", "agree", "Cohen", "Fleiss", "Krippendorff")
     print_table(out, headings, rows, right=_RIGHT, spare=("Fleiss", "agree"))
+    _print_located(measured.pairs)
     shown = [("people", measured.people)] if len(found.people) > 1 else []
     shown += [
         (f"{pair.first} - {pair.second}", pair.agreement)
@@ -87,6 +109,18 @@ def print_agreements(name: str, found: Judgements, measured: Agreements) -> None
     for title, agreement in shown:
         if agreement.categories:
             _print_categories(title, agreement)
+
+
+def _print_located(pairs: Sequence[Pair]) -> None:
+    rows = [
+        [f"{pair.first} - {pair.second}", str(found.traces), _cell(found.same), _cell(found.within_one)]
+        for pair in pairs
+        if (found := pair.located) is not None
+    ]
+    if rows:
+        out = console()
+        out.print(Text("\nof traces in which both marked a step, how often their first one is the same:"))
+        print_table(out, ("who", "traces", "same", "within one"), rows, right=_RIGHT)
 
 
 def _print_categories(title: str, found: Agreement) -> None:

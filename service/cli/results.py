@@ -15,7 +15,6 @@ from agentlab.service.cli.exits import boundary
 if TYPE_CHECKING:
     from agentlab.traces.catalogue import RunEntry
     from agentlab.traces.reader import RunReader
-    from agentlab.traces.rows import AttemptRow
 
 RUNS_DIR = "runs"
 """Where runs are kept unless told otherwise."""
@@ -144,15 +143,13 @@ def _show_summary(reader: RunReader, as_json: bool) -> None:
 def _show_samples(reader: RunReader, attempts: bool, as_json: bool) -> None:
     from agentlab.service.cli.tables import console, number, one_line, print_hint, print_table, run_argument
     from agentlab.service.summary import error_message
-    from agentlab.traces.labels import standing
+    from agentlab.traces.labels import by_attempt
     from agentlab.traces.lock import holder
 
     alive = holder(reader.run_dir) is not None
-    labels: dict[tuple[int, int], dict[str, None]] = {}
-    for label in standing(reader.labels()):
-        labels.setdefault((label.trial, label.attempt), {})[f"{label.name}:{label.value}"] = None
+    labels = by_attempt(reader.labels())
     trials = list(reader.trials(final=not attempts))
-    rows = [_sample_entry(row, list(labels.get((row.trial, row.attempt), ()))) for row in trials]
+    rows = [{**row.fields(), "labels": labels.get((row.trial, row.attempt), [])} for row in trials]
     if as_json:
         print(json.dumps(rows))
         return
@@ -179,22 +176,6 @@ def _show_samples(reader: RunReader, attempts: bool, as_json: bool) -> None:
     # The first one that one would want to see: an error, else less than full marks.
     shown = next((t for t in trials if t.outcome != "scored"), None) or min(trials, key=lambda t: t.value or 0.0)
     print_hint(f"one step by step: agentlab traces show {run_argument(reader.run_dir)} {shown.trial}")
-
-
-def _sample_entry(row: AttemptRow, labels: list[str]) -> dict[str, Any]:
-    return {
-        "trial": row.trial,
-        "task": row.task,
-        "sample": row.sample,
-        "epoch": row.epoch,
-        "attempt": row.attempt,
-        "outcome": row.outcome or "cancelled",
-        "value": row.value,
-        "scores": row.scores,
-        "flags": list(row.flags),
-        "route": row.route,
-        "labels": labels,
-    }
 
 
 @results.command("delete")

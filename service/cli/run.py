@@ -81,7 +81,8 @@ def run(
     agentlab run humaneval gsm8k --model vllm/NAME --harness tools --limit 50
     agentlab run my_task.py::arithmetic --model reference --plan
     """
-    with boundary():
+    # Once trials are under way the runner takes the signal itself, drains, and ends normally.
+    with boundary(interrupted="stopped before the run began"):
         resumed = None if resume is None else _find_run(resume, flags)
         config = (
             _resumed_config(resumed, tasks, settings, flags) if resumed else _config(tasks, settings, flags, plan_only)

@@ -215,7 +215,9 @@ def _causes(failures: Mapping[str, Any]) -> str:
         )
     if failures["unknown"]["n"]:
         said.append(f"unknown {_shared(failures['unknown'])}")
-    return f"{failures['n']} not solved: {', '.join(said)}"
+    unexplained = failures.get("unexplained")  # summaries from before it was counted have none
+    end = f"; no step says why of {_shared(unexplained)}" if unexplained and unexplained["n"] else ""
+    return f"{failures['n']} not solved: {', '.join(said)}{end}"
 
 
 def _shared(cause: Mapping[str, Any]) -> str:

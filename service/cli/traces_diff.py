@@ -147,16 +147,7 @@ def _whole(step: Step) -> str:
 
 
 def _side(trace: Trace, reader: RunReader) -> dict[str, Any]:
-    row = _row(trace)
-    return {
-        "run": reader.run_dir.name,
-        "trial": row.trial,
-        "task": row.task,
-        "sample": row.sample,
-        "epoch": row.epoch,
-        "outcome": row.outcome or "cancelled",
-        "value": row.value,
-    }
+    return {"run": reader.run_dir.name, **_row(trace).fields()}
 
 
 def _as_json(found: Alignment) -> dict[str, Any]:

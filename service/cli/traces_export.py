@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 
 from agentlab.service.cli.exits import boundary, fail
-from agentlab.service.cli.results import runs_dir_option
+from agentlab.service.cli.results import json_option, runs_dir_option
 
 FORMATS = ("atif", "openai", "parquet", "otlp")
 
@@ -25,8 +26,15 @@ FORMATS = ("atif", "openai", "parquet", "otlp")
     help="Of the schema; else 1.8, and what was imported keeps its own.",
 )
 @runs_dir_option
+@json_option
 def export_command(
-    run: str, format_name: str, out: Path, trials: tuple[str, ...], atif_version: str | None, runs_dir: str
+    run: str,
+    format_name: str,
+    out: Path,
+    trials: tuple[str, ...],
+    atif_version: str | None,
+    runs_dir: str,
+    as_json: bool,
 ) -> None:
     """Write the traces of RUN into a folder: for atif a document a trial, for openai and otlp one file of JSON Lines,
     for parquet two tables. RUN is an id, a unique prefix, a path or latest.
@@ -46,5 +54,8 @@ def export_command(
         else:
             write = {"openai": export.export_chat, "parquet": export.export_parquet, "otlp": export.export_otlp}
             count = write[format_name](reader, out, numbers)
+        if as_json:
+            print(json.dumps({"run": reader.run_dir.name, "format": format_name, "out": str(out), "trials": count}))
+            return
         what = "trial" if count == 1 else "trials"
         click.echo(f"{count} {what} of {reader.run_dir.name} in {out}")

@@ -25,11 +25,14 @@ SHOWN = 5
 @click.option("--format", "format_name", default="", metavar="NAME", help="Its format; else found by its fields.")
 @click.option("--name", default="", metavar="NAME", help="A name for the run.")
 @click.option("--skip-broken", is_flag=True, help="Leave out records that cannot be read, and name them.")
+@click.option("--labels", type=click.Path(path_type=Path), metavar="FILE", help="AgentRx's labels of these runs.")
 @runs_dir_option
 @json_option
-def import_command(path: Path, format_name: str, name: str, skip_broken: bool, runs_dir: str, as_json: bool) -> None:
+def import_command(
+    path: Path, format_name: str, name: str, skip_broken: bool, labels: Path | None, runs_dir: str, as_json: bool
+) -> None:
     """Import traces that other tools wrote: PATH is a file, or a folder of files. They become a run that every other
-    command reads.
+    command reads, with the labels that stand in the files and those that every failed trial is given.
     """
     from agentlab.service.importing import import_traces
     from agentlab.traces.errors import FormatError
@@ -39,7 +42,9 @@ def import_command(path: Path, format_name: str, name: str, skip_broken: bool, r
         fail(f"there is no format {format_name!r} to import; known are {', '.join(FORMATS)}")
     with boundary():
         try:
-            made = import_traces(path, Path(runs_dir), name=name, format_name=format_name, skip_broken=skip_broken)
+            made = import_traces(
+                path, Path(runs_dir), name=name, format_name=format_name, skip_broken=skip_broken, labels=labels
+            )
         except FormatError as error:
             fail(str(error) if skip_broken or not error.record else f"{error}; mend it, or leave it out: --skip-broken")
         if as_json:
@@ -56,6 +61,7 @@ def _as_json(made: Imported) -> dict[str, object]:
         "turns": made.turns,
         "formats": dict(made.formats),
         "kept": dict(made.unmapped),
+        "labels": dict(made.labels),
         "broken": [str(error) for error in made.broken],
         "unknown": [str(error) for error in made.unknown],
     }
@@ -71,6 +77,9 @@ def _tell(made: Imported) -> None:
     if made.unmapped:
         fields = ", ".join(f"{name} ({count})" for name, count in made.unmapped.most_common())
         print(clean(f"kept in the last step of each trace, having no place of their own: {fields}"))
+    if made.labels:
+        given = ", ".join(f"{name} ({count})" for name, count in made.labels.most_common())
+        print(clean(f"labels that others gave: {given}"))
     _left_out("could not be read and left out", made.broken)
     _left_out("looked like no trace and left out", made.unknown)
     run = run_argument(made.run_dir)

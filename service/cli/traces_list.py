@@ -14,7 +14,6 @@ from agentlab.service.cli.results import json_option, runs_dir_option
 
 if TYPE_CHECKING:
     from agentlab.traces.reader import RunReader
-    from agentlab.traces.rows import AttemptRow
 
 FULL_MARKS = 1.0
 
@@ -63,29 +62,12 @@ def _check_task(reader: RunReader, task: str | None) -> None:
 
 
 def _entries(reader: RunReader, task: str | None) -> Iterator[dict[str, Any]]:
-    from agentlab.traces.labels import standing
+    from agentlab.traces.labels import by_attempt
 
-    counts = reader.event_counts()
-    labels: dict[tuple[int, int], dict[str, None]] = {}
-    for label in standing(reader.labels()):
-        labels.setdefault((label.trial, label.attempt), {})[f"{label.name}:{label.value}"] = None
+    counts, labels = reader.event_counts(), by_attempt(reader.labels())
     for row in reader.trials(task=task):
         key = (row.trial, row.attempt)
-        yield _entry(row, counts.get(key, 0), list(labels.get(key, ())))
-
-
-def _entry(row: AttemptRow, steps: int, labels: list[str]) -> dict[str, Any]:
-    return {
-        "trial": row.trial,
-        "task": row.task,
-        "sample": row.sample,
-        "epoch": row.epoch,
-        "outcome": row.outcome or "cancelled",
-        "value": row.value,
-        "flags": list(row.flags),
-        "steps": steps,
-        "labels": labels,
-    }
+        yield {**row.fields(), "steps": counts.get(key, 0), "labels": labels.get(key, [])}
 
 
 def _has_failed(entry: dict[str, Any]) -> bool:

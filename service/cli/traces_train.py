@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 import click
 
 from agentlab.service.cli.exits import boundary, fail
+from agentlab.service.cli.results import json_option
 
 
 @click.command("train")
@@ -24,7 +27,8 @@ from agentlab.service.cli.exits import boundary, fail
 @click.option(
     "--seeds", type=click.IntRange(1, 100), default=20, show_default=True, help="Ways to cut the five folds of causes."
 )
-def train_command(files: tuple[Path, ...], kind: str, out: Path, seeds: int) -> None:
+@json_option
+def train_command(files: tuple[Path, ...], kind: str, out: Path, seeds: int, as_json: bool) -> None:
     """Fit a classifier to labelled FILES and write its weights as JSON, with the hashes of the files and the scores on
     rows that it was not fitted to. For --kind cause: files of Who&When, and of AgentRx with its labels; for refusal the
     completions of XSTest, a file a model; for harm (and the six actions) the responses of Do-Not-Answer.
@@ -33,13 +37,21 @@ def train_command(files: tuple[Path, ...], kind: str, out: Path, seeds: int) -> 
         fail("training needs scikit-learn: pip install 'agentlab-eval[analysis]'")
     rebuild = shlex.join(["agentlab", "traces", "train", "--kind", kind, *(file.name for file in files)])
     if kind == "cause":
-        _train_causes(files, f"{rebuild} --seeds {seeds} --out {out.name}", out, seeds)
+        scores = _train_causes(files, f"{rebuild} --seeds {seeds} --out {out.name}", out, seeds)
+        told = _causes_in_words(scores, seeds)
     else:
-        _train_answers(files, kind, f"{rebuild} --out {out.name}", out)
-    print(f"the weights are in {out}")
+        scores = _train_answers(files, kind, f"{rebuild} --out {out.name}", out)
+        told = [
+            f"{part}: " + ", ".join(f"{name} {value:.3f}" for name, value in found.items())
+            for part, found in scores.items()
+        ]
+    if as_json:
+        print(json.dumps({"kind": kind, "out": str(out), "scores": scores}))
+        return
+    print("\n".join([*told, f"the weights are in {out}"]))
 
 
-def _train_answers(files: tuple[Path, ...], kind: str, rebuild: str, out: Path) -> None:
+def _train_answers(files: tuple[Path, ...], kind: str, rebuild: str, out: Path) -> dict[str, Any]:
     import msgspec
 
     from agentlab.traces.classifiers.errors import RowError, TooFewRows
@@ -57,11 +69,10 @@ def _train_answers(files: tuple[Path, ...], kind: str, rebuild: str, out: Path) 
         except (RowError, TooFewRows) as error:
             fail(str(error))
         out.write_bytes(msgspec.json.encode(weights) + b"\n")
-    for part, scores in weights.scores.items():
-        print(f"{part}: " + ", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
+    return dict(weights.scores)
 
 
-def _train_causes(files: tuple[Path, ...], rebuild: str, out: Path, seeds: int) -> None:
+def _train_causes(files: tuple[Path, ...], rebuild: str, out: Path, seeds: int) -> dict[str, Any]:
     import msgspec
 
     from agentlab.traces.causes.labelled import read_labelled
@@ -75,9 +86,15 @@ def _train_causes(files: tuple[Path, ...], rebuild: str, out: Path, seeds: int) 
         except (FormatError, TooFewTraces) as error:
             fail(str(error))
         out.write_bytes(msgspec.json.format(msgspec.json.encode(model), indent=1) + b"\n")
-    for origin, scores in model.scores.items():
-        print(f"{origin}, {scores['traces']} traces, five folds cut in {seeds} ways (mean, lowest to highest):")
+    return dict(model.scores)
+
+
+def _causes_in_words(scores: dict[str, Any], seeds: int) -> list[str]:
+    told = []
+    for origin, found in scores.items():
+        told.append(f"{origin}, {found['traces']} traces, five folds cut in {seeds} ways (mean, lowest to highest):")
         for name in ("agent", "step", "step_within_one", "category"):
-            if name in scores:
-                score = scores[name]
-                print(f"  {name:<16}{score['mean']:.3f}  {score['lowest']:.3f} to {score['highest']:.3f}")
+            if name in found:
+                score = found[name]
+                told.append(f"  {name:<16}{score['mean']:.3f}  {score['lowest']:.3f} to {score['highest']:.3f}")
+    return told

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import msgspec
 from rich.cells import cell_len, chop_cells
 
 from agentlab.traces.events import ModelCall, Said, ToolCallEvent
@@ -26,13 +27,17 @@ class Line:
 
 
 def blind(events: Iterable[StoredEvent]) -> list[StoredEvent]:
-    """What was said and done. Verdicts, errors, limits and the work of graders are left out: they tell the outcome."""
-    return [
-        stored
-        for stored in events
-        if isinstance(stored.event, Said | ToolCallEvent)
-        or (isinstance(stored.event, ModelCall) and stored.event.purpose == "agent")
-    ]
+    """What was said and done. Verdicts, errors, limits and the work of graders are left out: they tell the outcome. The
+    name of the model is left out too: who knows it judges the name.
+    """
+    shown = []
+    for stored in events:
+        event = stored.event
+        if isinstance(event, ModelCall) and event.purpose == "agent":
+            shown.append(StoredEvent(stored.seq, msgspec.structs.replace(event, model="", served_model="")))
+        elif isinstance(event, Said | ToolCallEvent):
+            shown.append(stored)
+    return shown
 
 
 def page(events: Sequence[StoredEvent], width: int) -> list[Line]:

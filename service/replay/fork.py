@@ -6,29 +6,29 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
-from agentlab import __version__
 from agentlab.analysis.statistics import wilson
 from agentlab.models.presence import Departures
 from agentlab.models.prices import CostMeter
-from agentlab.service.boxes import isolation_of
-from agentlab.service.environment import describe_environment
+from agentlab.service.attempts import keep, kept_where_stopped
 from agentlab.service.harness import ConfigError
 from agentlab.service.judge import open_judge
-from agentlab.service.launch import SCHEMA, open_models
-from agentlab.service.prepare import plan_table
+from agentlab.service.launch import open_models
+from agentlab.service.prompt import Begun, Prompt
 from agentlab.service.replay.crew import each
 from agentlab.service.replay.handover import Change, HandoverModel
 from agentlab.service.replay.stage import Again, Stage, agent_calls, cannot_replay, carry_out
+from agentlab.service.run_document import now, planned_document
 from agentlab.service.run_id import new_run_id
 from agentlab.service.summary import compute_summary
 from agentlab.service.trial import Setting
-from agentlab.traces.events import ErrorRaised, ModelCall, Note, Outcome
+from agentlab.service.workspaces import Kept, kept_before, unpacked
+from agentlab.traces.events import ModelCall, Note, Outcome, ToolCallEvent, Usage
+from agentlab.traces.reader import RunReader
 from agentlab.traces.steps import Trace
 from agentlab.traces.store import RunStore
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from agentlab.sandboxes.protocol import Say
     from agentlab.service.board import Board
     from agentlab.service.models import ModelSource
+    from agentlab.traces.store import AttemptRecorder
 
 Kind: TypeAlias = Literal["fork", "locate"]
 
@@ -49,8 +50,13 @@ class Origin:
     again: Again
     calls: tuple[ModelCall, ...]
     steps: tuple[int, ...]
-    last: int
-    """The last step of the trace."""
+    trace: Trace
+    """With the images that were shown to the model."""
+
+    @property
+    def last(self) -> int:
+        """The last step of the trace."""
+        return self.trace.events[-1].seq + 1
 
     def turn_of(self, step: int) -> int:
         """The turn that a step belongs to: itself, or the last one before it. Raises ConfigError."""
@@ -72,6 +78,8 @@ class Forked(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome
     value: float | None = None
     error: str = ""
+    snapshot: int | None = None
+    """The step of the origin before which its workspace was kept, where the fork began with that."""
 
 
 class Chance(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +115,7 @@ def origin_of(run: Path, again: Again, trace: Trace) -> Origin:
     if any(call.prompt for call in calls):
         raise ConfigError(f"{told}: it answers a raw prompt, and has no turns")
     turns = (s for s in trace.of(ModelCall) if isinstance(s.event, ModelCall) and s.event.purpose == "agent")
-    return Origin(run, again, calls, tuple(stored.seq + 1 for stored in turns), trace.events[-1].seq + 1)
+    return Origin(run, again, calls, tuple(stored.seq + 1 for stored in turns), trace)
 
 
 @dataclass(slots=True)
@@ -121,6 +129,8 @@ class Forks:
     pool: Pool | None
     store: RunStore
     board: Board
+    snapshots: bool = True
+    """Whether forks begin with a workspace that the origin kept, where there is one."""
     made: list[Forked] = field(default_factory=list)
 
     async def at(self, turns: Sequence[int]) -> list[Forked]:
@@ -151,27 +161,16 @@ class Forks:
             cluster=again.sample.cluster,
             group=again.sample.group,
         )
-        told = f"forked from {self.origin.run.name}, trial {again.row.trial}, at step {step}"
-        data = {"fork": self.origin.run.name, "trial": again.row.trial, "at": step}
-        data |= {"system": True} if self.change.system is not None else {}
-        recorder.record(Note(at=time.time(), text=told, data=data))
-        try:
+        kept = kept_before(self.origin.trace, turn) if self.snapshots else None
+        first = kept.turn if kept is not None else 0
+        self._tell(recorder, step, self.origin.steps[first] if kept is not None else None)
+        with kept_where_stopped(recorder):
+            if kept is not None:
+                again = self._taken_over(kept, recorder)
             live = self.models.for_trial(self.setting.task, again.sample, again.route, trial)
-            model = HandoverModel(self.origin.calls, turn, live, self.change)
+            model = HandoverModel(self.origin.calls[first:], turn - first, live, self.change)
             result = await carry_out(again, self.setting, model, self.pool, recorder, trial)
-        except BaseException:
-            stopped = ("stopped", "the run was stopped")
-            recorder.record(ErrorRaised(at=time.time(), boundary="cancelled", kind=stopped[0], message=stopped[1]))
-            recorder.finish("cancelled", error=stopped)
-            raise
-        recorder.finish(
-            result.outcome,
-            value=result.value,
-            scores=result.scores,
-            flags=result.flags,
-            sandbox_seconds=result.sandbox_seconds,
-            error=(result.error_kind, result.error_message) if result.error_kind else None,
-        )
+        keep(self.store, recorder, self.setting.task, result)
         await recorder.durable()
         self.board.trial_ended(again.row.task, result)
         return Forked(
@@ -181,12 +180,53 @@ class Forks:
             outcome=result.outcome,
             value=result.value if result.outcome == "scored" else None,
             error=result.error_message,
+            snapshot=self.origin.steps[first] if kept is not None else None,
         )
+
+    def _tell(self, recorder: AttemptRecorder, step: int, snapshot: int | None) -> None:
+        """The fork's first step: what it is a fork of."""
+        run, trial = self.origin.run.name, self.origin.again.row.trial
+        told = f"forked from {run}, trial {trial}, at step {step}"
+        data: dict[str, Any] = {"fork": run, "trial": trial, "at": step}
+        if snapshot is not None:
+            told += f"; what came before step {snapshot} is taken over with the workspace that was kept there"
+            data["snapshot"] = snapshot
+        if self.change.system is not None:
+            data["system"] = True
+        recorder.record(Note(at=time.time(), text=told, data=data))
+
+    def _taken_over(self, kept: Kept, recorder: AttemptRecorder) -> Again:
+        """The trial as it stands at a workspace that was kept: the conversation goes on there. What led to it is
+        recorded as it was, so that the fork's trace is whole. Raises StoreError.
+        """
+        calls, again = self.origin.calls, self.origin.again
+        usage = sum((call.usage for call in calls[: kept.turn]), Usage())
+        now, turns = time.time(), 0
+        for stored in self.origin.trace.events:
+            event = stored.event
+            if isinstance(event, ModelCall) and event.purpose == "agent":
+                turns += 1
+                if turns > kept.turn:
+                    break
+                recorder.record(msgspec.structs.replace(event, at=now, cached=True, cost_usd=0.0))
+            elif isinstance(event, ToolCallEvent):
+                recorder.record(msgspec.structs.replace(event, at=now))
+        with RunReader(self.origin.run) as reader:
+            begun = Begun(unpacked(reader, kept), kept.turn, usage)
+        return replace(again, prompt=Prompt(messages=calls[kept.turn].messages, begun=begun))
 
 
 @asynccontextmanager
 async def open_forks(
-    origin: Origin, stage: Stage, change: Change, kind: Kind, board: Board, told: dict[str, Any], say: Say
+    origin: Origin,
+    stage: Stage,
+    change: Change,
+    kind: Kind,
+    board: Board,
+    told: dict[str, Any],
+    say: Say,
+    *,
+    snapshots: bool = True,
 ) -> AsyncIterator[Forks]:
     """A new run for forks of `origin`, with its model, judge and boxes; its summary is written at the end. `told` goes
     into its origin. Raises ModelError, SandboxError and StoreError where one of them is absent.
@@ -200,7 +240,7 @@ async def open_forks(
         store = _new_run(origin, stage, models, kind, told)
         board.watch(pool)
         setting = replace(origin.again.setting, judge=judge)
-        forks = Forks(origin, change, setting, models, pool, store, board)
+        forks = Forks(origin, change, setting, models, pool, store, board, snapshots)
         try:
             async with board.shown():
                 yield forks
@@ -217,28 +257,15 @@ def _new_run(origin: Origin, stage: Stage, models: ModelSource, kind: Kind, told
     run_id = new_run_id(f"{kind}-{row.task}-{row.sample}")
     identity = plan.identities(models.provider, models.name)[row.task]
     source = {"run": origin.run.name, "trial": row.trial, "attempt": row.attempt, "sample": row.sample, "kind": kind}
-    document = {
-        "schema": SCHEMA,
-        "run_id": run_id,
-        "created_at": _now(),
-        "agentlab": __version__,
-        "status": "running",
-        "started_in": str(Path.cwd()),
-        "name": plan.config.name,
-        "tags": [*plan.config.tags, kind],
-        "model": models.name,
-        "provider": models.provider,
-        "isolation": isolation_of(plan.config.sandbox) if plan.images else None,
-        "images": {},
-        "config": plan.config.model_dump(mode="json"),
+    document = planned_document(
+        run_id,
+        plan,
+        models,
+        tags=[*plan.config.tags, kind],
         # What a resume compares: a run of forks is of no selection that one could carry out.
-        "tasks": {row.task: identity | {"n": 1, "n_total": 1, "trials": {"origin": source | told}}},
-        "suites": [],
-        "problems": [],
-        "plan": plan_table(plan.rows),
-        "environment": describe_environment(),
-        "origin": source | told,
-    }
+        tasks={row.task: identity | {"n": 1, "n_total": 1, "trials": {"origin": source | told}}},
+        origin=source | told,
+    )
     return RunStore.create(origin.run.parent / run_id, document)
 
 
@@ -248,8 +275,4 @@ def _conclude(forks: Forks, status: str) -> None:
     metrics = {task: tuple(forks.setting.task.metrics)}
     document = store.document()
     summary = compute_summary(store.run_dir, document, metrics, epochs=max(len(forks.made), 1))
-    store.write_document(document | {"status": status, "ended_at": _now(), "summary": summary.as_dict()})
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    store.write_document(document | {"status": status, "ended_at": now(), "summary": summary.as_dict()})

@@ -8,7 +8,6 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from agentlab.service.harness import ConfigError
 from agentlab.service.judge import open_judge
 from agentlab.service.replay.crew import each
 from agentlab.service.replay.stage import Again, Stage, as_recorded, cannot_replay, error_of, replayed, stored_trace
+from agentlab.service.run_document import now
 from agentlab.service.trial import Result
 from agentlab.traces.artifacts import sync_directory
 from agentlab.traces.divergence import first_divergence
@@ -75,6 +75,22 @@ class TaskChange(msgspec.Struct, frozen=True, kw_only=True):
     """Trials whose value rose."""
     lower: int
     not_graded: int
+
+
+class _Used(msgspec.Struct):
+    name: str
+    version: int
+
+
+class _Scores(msgspec.Struct):
+    """What a file of scores must hold to be shown."""
+
+    name: str
+    at: str
+    by: str
+    scorers: dict[str, list[_Used]]
+    tasks: list[TaskChange]
+    trials: list[Graded]
 
 
 async def grade_again(stage: Stage, reader: RunReader, board: Board, say: Say) -> list[Graded]:
@@ -202,7 +218,7 @@ def document_of(stage: Stage, graded: Sequence[Graded], name: str, scorers: Sequ
     return {
         "schema": SCHEMA,
         "name": name,
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "at": now(),
         "by": _user(),
         "agentlab": __version__,
         "scorers": used,
@@ -260,9 +276,8 @@ def stored_scores(run_dir: Path, name: str) -> dict[str, Any]:
     path = run_dir / FOLDER / f"{name}.json"
     try:
         document = json.loads(path.read_bytes())
-        msgspec.convert(document["tasks"], list[TaskChange])
-        msgspec.convert(document["trials"], list[Graded])
-    except (OSError, ValueError, KeyError, TypeError, msgspec.ValidationError) as error:
+        msgspec.convert(document, _Scores)
+    except (OSError, ValueError, RecursionError, msgspec.ValidationError) as error:
         raise StoreError(f"{path} holds no scores: {error}") from error
     found: dict[str, Any] = document
     return found

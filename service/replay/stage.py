@@ -15,9 +15,9 @@ from agentlab.service.judge import ModelJudge
 from agentlab.service.launch import expect_boxes, open_boxes, setting_for
 from agentlab.service.planner import EXTERNAL, Refusal, Route
 from agentlab.service.prepare import PlanRow, prepare
+from agentlab.service.prompt import Prompt, prompt_for
 from agentlab.service.resume import stored_config, stored_harness
-from agentlab.service.runner import prompt_for
-from agentlab.service.trial import Prompt, Result, Setting, attempt
+from agentlab.service.trial import Result, Setting, attempt
 from agentlab.tasks.differences import diff_payloads
 from agentlab.tasks.loading import located_samples
 from agentlab.tasks.prompting import load_fewshot
@@ -180,9 +180,9 @@ def _changes(stored: dict[str, Any], plan: Plan, wanted: set[str], other_scorers
             yield f"task {name} is not what it was: {changes[0] if changes else 'its identity differs'}{more}"
 
 
-def stored_trace(reader: RunReader, row: AttemptRow) -> Trace:
-    """The trace of an attempt."""
-    return Trace(events=tuple(reader.events(row.trial, row.attempt)), row=row)
+def stored_trace(reader: RunReader, row: AttemptRow, *, images: bool = False) -> Trace:
+    """The trace of an attempt; with `images` their bytes, which a model must be sent again."""
+    return Trace(events=tuple(reader.events(row.trial, row.attempt, images=images)), row=row)
 
 
 def agent_calls(trace: Trace) -> tuple[ModelCall, ...]:
@@ -225,7 +225,7 @@ def as_recorded(setting: Setting, trace: Trace) -> Setting:
     A limit that ended the trial then ends it at the same turn, whatever the clock says now.
     """
     limits = replace(setting.limits, turns=len(agent_calls(trace)), time_s=None, tokens=None, cost_usd=None)
-    return replace(setting, limits=limits, judge=setting.judge or recorded_judge(trace))
+    return replace(setting, limits=limits, judge=setting.judge or recorded_judge(trace), snapshots=0)
 
 
 async def carry_out(

@@ -180,3 +180,16 @@ def test_intervals_cover_at_the_nominal_rate(units: int, annotators: int, carefu
     print(units, annotators, careful, found)
     for name, share in found.items():
         assert 0.93 <= share <= 0.985, name
+
+
+def test_units_of_one_cluster_say_no_more_than_it_does() -> None:
+    """A hundred traces, each of ten steps that say the same: ten times the units, and not a bit more is known."""
+    rng = random.Random(1)
+    traces: list[list[str | None]] = [[rng.choice("ab"), rng.choice("ab")] for _ in range(100)]
+    alone = agreement(traces)
+    steps = [row for row in traces for _ in range(10)]
+    together = agreement(steps, clusters=[place // 10 for place in range(1000)])
+    assert together.raw.value == pytest.approx(alone.raw.value) and together.units == 1000
+    assert together.alpha.high - together.alpha.low == pytest.approx(alone.alpha.high - alone.alpha.low, rel=0.05)
+    careless = agreement(steps).alpha
+    assert careless.high - careless.low < 0.5 * (together.alpha.high - together.alpha.low)

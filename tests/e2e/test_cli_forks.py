@@ -33,6 +33,8 @@ async def test_the_planted_step_is_located_and_a_fork_before_it_succeeds(cli: Cl
     assert (at["successes"], at["forks"], at["value"]) == (3, 3, 1.0) and at["ci95"][0] < 0.5
     behind = await cli("traces", "fork", run, "1", "--step", str(steps[3]), "--n", "2")
     assert behind.code == 0 and "0 of 2 forks succeed" in behind.out
+    failed = (await cli("traces", "list", "latest", "--label", "failure", "--json")).document
+    assert len(failed) == 2, "forks that fail are labelled like other trials"
 
 
 async def test_a_fork_takes_another_action_or_prompt(cli: Cli, endpoint: Endpoint) -> None:

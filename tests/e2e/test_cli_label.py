@@ -305,3 +305,31 @@ async def test_without_a_terminal_it_says_what_to_do_instead(labelled: Cli) -> N
     ended = await labelled("label", "guide")
     assert ended.code == 0 and ended.out.startswith("#") and "name: failure" in ended.out
     (await labelled("label", "guide", "--guide", labelled.write("g.yaml", "name: x"))).refused(2, "g.yaml:1", "version")
+
+
+async def test_agreement_on_steps_counts_unmarked_ones_and_how_near_the_first_marks_are(cli: Cli) -> None:
+    """Ann judged three traces of four steps and marked one step in two of them; Bob marked the same one, and the next
+    one; a judge read one trace.
+    """
+    talk = [{"role": role, "content": "."} for role in ("user", "assistant", "user", "assistant")]
+    cli.write("talks.jsonl", "\n".join(json.dumps({"id": str(n), "messages": talk}) for n in (1, 2, 3)))
+    await cli("traces", "import", "talks.jsonl")
+    marks = {("person", "ann"): {1: 1, 2: 1, 3: None}, ("person", "bob"): {1: 1, 2: 2, 3: None}, ("judge", "j"): {1: 3}}
+    for (source, author), traces in marks.items():
+        given = [
+            Label(trial=n, attempt=1, name="why", value="a", source=source, author=author, guide="g@1", seq=seq)  # type: ignore[arg-type] # one of them
+            for n, seq in traces.items()
+        ]
+        add_labels(cli.run_dir, given)
+    found = (await cli("label", "agreement", "latest", "--name", "why", "--steps", "--json")).document
+    assert found["steps"] and found["annotators"] == {"ann": 3, "bob": 3} and found["machines"] == {"judge j": 1}
+    pairs = {(pair["first"], pair["second"]): pair for pair in found["pairs"]}
+    both = pairs["ann", "bob"]
+    assert both["traces"] == 12 and both["raw"]["value"] == pytest.approx(10 / 12)
+    assert both["located"]["traces"] == 2 and both["located"]["same"]["value"] == 0.5
+    assert both["located"]["within_one"]["value"] == 1.0
+    judged = pairs["ann", "judge j"]["located"]
+    assert judged["traces"] == 1 and judged["within_one"]["value"] == 0.0, "where both marked a step"
+    shown = (await cli("label", "agreement", "latest", "--name", "why", "--steps")).out
+    assert "within one" in shown and "(unmarked)" in shown
+    (await cli("label", "agreement", "latest", "--name", "nothing", "--steps")).refused(2, "no step", "why")

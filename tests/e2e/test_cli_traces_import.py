@@ -154,3 +154,54 @@ async def test_a_name_that_is_nothing_and_a_format_that_is_none(cli: Cli) -> Non
     (await cli("traces", "import", "nothing.json")).refused(2, "nothing.json", "no such file")
     cli.write("chat.jsonl", "{}")
     (await cli("traces", "import", "chat.jsonl", "--format", "morse")).refused(2, "morse", "openai")
+
+
+async def test_what_others_found_in_a_trace_comes_in_as_labels_with_whose_they_are(cli: Cli) -> None:
+    """And the trial is labelled by our detectors, as one that ran here."""
+    history = [{"role": "assistant", "name": name, "content": f"{name} speaks."} for name in ("Planner", "Coder")]
+    found = {"mistake_agent": "Coder", "mistake_step": "1", "mistake_reason": "It made \x1b[2Jthat up."}
+    record = {"question_ID": "q1", "question": "?", "history": history, "is_correct": False, **found}
+    cli.write("who.jsonl", "\n".join(json.dumps({**record, **more}) for more in ({}, {"mistake_step": "7"})))
+    made = await imported(cli, "who.jsonl")
+    assert made["labels"] == {"cause": 1}, "a step that is not there is not labelled"
+    shown = await steps(cli)
+    assert shown[1]["labels"] == ["cause:unknown"] and shown[-1]["data"]["rest"]["mistake_step"] == "1"
+    head = (await cli("traces", "show", "latest", "1")).out
+    assert "label cause:unknown by person whowhen: agent Coder; It made that up." in head
+    assert "label failure:result.wrong by detector taxonomy/2 (failures/2)" in head
+    (task,) = (await cli("results", "show", "latest", "--json")).document["tasks"]
+    assert task["failures"]["n"] == 2 and task["failures"]["unexplained"]["share"] == 1.0
+
+    talk = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
+    cli.write(
+        "rows.jsonl", json.dumps({"id": "r", "messages": talk, "step_labels": {"1": -1, "9": 1}, "final_label": -1})
+    )
+    assert (await imported(cli, "rows.jsonl"))["labels"] == {"step": 1, "final": 1}
+
+
+async def test_agentrx_keeps_its_labels_in_a_file_of_its_own(cli: Cli) -> None:
+    traj = [{"index": n, "role": role, "content": "."} for n, role in enumerate(("user", "assistant", "user"), 1)]
+    rows = [{"task_id": task, "trial": 0, "reward": 0.0, "traj": traj, "info": {}} for task in (2, 5)]
+    fault = {"failure_id": 1, "step_number": 2, "failure_category": "instruction adherence failure"}
+    label = {
+        "trajectory_id": 2,
+        "failures": [{**fault, "failed_agent": "Assistant", "step_reason": "It skipped a step."}],
+        "root_cause": {"failure_id": 1},
+    }
+    cli.write("runs.json", json.dumps(rows))
+    cli.write("labels.json", json.dumps([label]))
+    made = await imported(cli, "runs.json", "--labels", "labels.json")
+    assert made["labels"] == {"cause": 1, "fault": 1}
+    (labelled,) = (await cli("traces", "list", "latest", "--label", "cause", "--json")).document
+    assert labelled["sample"] == "2" and "cause:Instruction/Plan Adherence Failure" in labelled["labels"]
+
+    for name, document, word in (
+        ("not.json", {"a": 1}, "no labels of AgentRx"),
+        ("other.json", [{**label, "trajectory_id": 9}], "none of them was imported"),
+        ("beyond.json", [{**label, "failures": [{**fault, "step_number": 9, "failed_agent": "a"}]}], "about step 9"),
+    ):
+        cli.write(name, json.dumps(document))
+        (await cli("traces", "import", "runs.json", "--labels", name)).refused(2, word)
+    cli.write("twice.json", json.dumps([rows[0], rows[0]]))
+    (await cli("traces", "import", "twice.json", "--labels", "labels.json")).refused(2, "cannot be told")
+    (await cli("traces", "import", "runs.json", "--labels", "gone.json")).refused(2, "gone.json")

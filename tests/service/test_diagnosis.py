@@ -33,9 +33,9 @@ async def test_each_failed_trial_has_one_cause_and_findings_stand_at_their_steps
         "s1": "budget.answer_length",
         "s2": "verification.wrong_form",
         "s3": "environment.model",
-        "s4": "unknown",
-        "s5": "unknown",
-        "s6": "unknown",
+        "s4": "result.wrong",
+        "s5": "result.wrong",
+        "s6": "result.wrong",
     }
     (cut,) = [label for label in labels if label.value == "truncated_answer"]
     assert (sample[cut.trial], cut.seq, cut.author) == ("s1", 0, "truncated_answer/1")
@@ -47,22 +47,25 @@ async def test_the_summary_counts_causes_and_names_traces_to_open(run: Any, endp
     endpoint.behave = knows_some
     ran = await run("sums:n=7", model=endpoint.spec())
     line = ran.task("sums")
-    assert line["labels"]["failure:unknown"] == 3
+    assert line["labels"]["failure:result.wrong"] == 3
     failures = line["failures"]
-    assert failures["n"] == 6 and failures["unknown"]["n"] == 3 and failures["unknown"]["share"] == 0.5
-    low, high = failures["unknown"]["ci95"]
+    assert failures["n"] == 6 and failures["unknown"]["n"] == 0
+    assert failures["unexplained"]["n"] == 3 and failures["unexplained"]["share"] == 0.5, "a verdict explains nothing"
+    low, high = failures["unexplained"]["ci95"]
     assert 0.18 < low < 0.19 and 0.81 < high < 0.82, "Wilson's interval of 3 in 6"
     assert [cause["label"] for cause in failures["causes"]] == [
         "budget.answer_length",
         "environment.model",
         "verification.wrong_form",
+        "result.wrong",
     ]
     telling = ran.end.summary.as_dict()["telling"]
-    assert [entry["label"] for entry in telling] == [cause["label"] for cause in failures["causes"]]
+    assert [entry["label"] for entry in telling] == [cause["label"] for cause in failures["causes"][:3]]
     assert telling[0]["sample"] == "s1" and telling[0]["step"] == 1
     print_summary(ran.end.summary.as_dict(), "finished")
     out = capsys.readouterr().out
-    assert "6 not solved" in out and "unknown 3 (50%, 19% to 81%)" in out
+    assert "6 not solved" in out and "result.wrong 3 (50%, 19% to 81%)" in out
+    assert "no step says why of 3 (50%, 19% to 81%)" in out
     assert f"traces show {ran.end.run_id}" in out or f"{ran.end.run_dir} {telling[0]['trial']}" in out
     assert out.count("not today") == 1, "an error is said once"
 
@@ -89,6 +92,6 @@ async def test_only_the_last_attempt_counts(run: Any, endpoint: Endpoint) -> Non
 async def test_epochs_of_one_sample_are_not_counted_as_independent(run: Any, endpoint: Endpoint) -> None:
     endpoint.behave = lambda body, request: chat("7")
     ran = await run("sums:n=1", model=endpoint.spec(), epochs=6)
-    unknown = ran.task("sums")["failures"]["unknown"]
-    assert unknown["n"] == 6
-    assert unknown["ci95"][0] < 0.21, "one sample failed, six times: that is Wilson's interval of 1 in 1"
+    left = ran.task("sums")["failures"]["unexplained"]
+    assert left["n"] == 6
+    assert left["ci95"][0] < 0.21, "one sample failed, six times: that is Wilson's interval of 1 in 1"

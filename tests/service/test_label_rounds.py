@@ -152,7 +152,7 @@ def test_a_blind_page_tells_nothing_of_the_outcome_and_nothing_is_too_wide() -> 
     events = [
         ModelCall(
             at=1,
-            model="m",
+            model="famous-model",
             messages=(Message("user", "Do it. " + "日本語" * 60),),
             response=Message("assistant", "\x1b[2JYes."),
         ),
@@ -165,7 +165,7 @@ def test_a_blind_page_tells_nothing_of_the_outcome_and_nothing_is_too_wide() -> 
     shown = page(blind(stored), 50)
     text = "\n".join(line.text for line in shown)
     assert {line.seq for line in shown} == {0, 1} and "Yes." in text and "ls" in text and "\x1b" not in text
-    for word in ("verdict", "secret", "score", "late"):
+    for word in ("verdict", "secret", "score", "late", "famous"):
         assert word not in text and word in "\n".join(line.text for line in page(stored, 50))
     assert max(sum(2 if ord(char) > 0x2E80 else 1 for char in line.text) for line in shown) <= 50
     assert [line.text for line in page([], 50)] == ["nothing is stored that was said or done"]

@@ -128,3 +128,8 @@ def test_a_runs_hashes_ignore_where_and_how_fast(plan: Callable[..., Plan], tmp_
     assert set(base["sums"]["scaffolds"]) == {"direct"}
     assert "base_url" not in str(base)
     assert "127.0.0.1" not in str(base)
+
+
+def test_what_is_kept_on_the_way_is_no_part_of_what_is_measured() -> None:
+    assert identity("box.snapshots=2", in_box=True) == identity(in_box=True)
+    assert identity("box.memory_mb=1024", in_box=True) != identity(in_box=True)

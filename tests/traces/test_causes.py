@@ -16,7 +16,7 @@ import pytest
 
 from agentlab.analysis.statistics import paired_difference
 from agentlab.traces.causes.features import Scene, feature_rows
-from agentlab.traces.causes.labelled import LabelledTrace, category_name, read_labelled
+from agentlab.traces.causes.labelled import LabelledTrace, read_labelled
 from agentlab.traces.causes.model import CauseFileError, read_model, shipped_model
 from agentlab.traces.causes.moments import LONGEST_TEXT, read_moments
 from agentlab.traces.causes.training import (
@@ -31,6 +31,7 @@ from agentlab.traces.causes.training import (
 from agentlab.traces.errors import FormatError
 from agentlab.traces.events import Message, Role, Said, ToolCall, ToolCallEvent, ToolResult
 from agentlab.traces.steps import Trace, trace_of
+from agentlab.traces.taxonomy import agentrx_name
 
 FILES = ("algorithm_generated.jsonl", "tau_failed_trajectories.json", "tau_ground_truth.json")
 
@@ -149,10 +150,10 @@ def test_finding_a_cause_loads_no_library() -> None:
 
 
 def test_categories_have_one_spelling() -> None:
-    assert category_name("Instruction  adherence Failure") == "Instruction/Plan Adherence Failure"
-    assert category_name("Intent Plan Misalignment") == "Intent-Plan Misalignment"
-    assert category_name("Misinterpretation of Tool Output") == "Misinterpretation of Tool Output / Handoff Failure"
-    assert category_name("Something  else") == "Something else"
+    assert agentrx_name("Instruction  adherence Failure") == "Instruction/Plan Adherence Failure"
+    assert agentrx_name("Intent Plan Misalignment") == "Intent-Plan Misalignment"
+    assert agentrx_name("Misinterpretation of Tool Output") == "Misinterpretation of Tool Output / Handoff Failure"
+    assert agentrx_name("Something  else") == "Something else"
 
 
 def test_a_label_that_cannot_be_read_is_named(tmp_path: Path) -> None:

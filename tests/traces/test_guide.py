@@ -10,7 +10,7 @@ from agentlab.traces.taxonomy import CATEGORIES, FAILURE
 
 def test_our_guide_is_the_taxonomy() -> None:
     ours = load_guide()
-    assert ours.reference == "failure@1" and ours.label_name == FAILURE
+    assert ours.reference == "failure@2" and ours.label_name == FAILURE
     assert {category.name for category in ours.categories} == set(CATEGORIES)
     for category in ours.categories:
         if category.name != "unknown":

@@ -10,11 +10,13 @@ from planted.talks import AIRLINE, SUM, WEEK, Ours, Theirs, question
 
 from agentlab.traces.categories import AGENTRX, BOUNDARIES, CATEGORIES
 from agentlab.traces.detectors import DETECTORS, detect
-from agentlab.traces.steps import Trace
+from agentlab.traces.events import Scored
+from agentlab.traces.steps import Trace, trace_of
 from agentlab.traces.taxonomy import (
     OF_DETECTOR,
     PRECEDENCE,
     crosswalk,
+    explains,
     from_agentrx,
     from_mast,
     from_trail,
@@ -42,8 +44,11 @@ def test_trials_that_passed_or_were_not_graded_have_no_cause() -> None:
     assert label(Theirs("Fix `a.py`.").mini("ls", "a.py").ungraded()) is None
 
 
-def test_a_wrong_answer_of_which_nothing_is_known_is_unknown() -> None:
-    assert label(question(SUM, "41").failed()) == "unknown"
+def test_of_a_wrong_answer_the_verdict_is_known_and_no_cause() -> None:
+    assert label(question(SUM, "41").failed()) == "result.wrong" and not explains("result.wrong")
+    said = [stored.event for stored in question(SUM, "41").failed().events if not isinstance(stored.event, Scored)]
+    assert label(trace_of([*said, Scored(at=0.0, scorer="f1", version=1, value=0.5)])) == "result.partial"
+    assert label(trace_of([Scored(at=0.0, scorer="f1", version=1, value=0.0)])) == "unknown", "nothing is stored of it"
 
 
 @pytest.mark.parametrize(

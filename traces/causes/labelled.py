@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from agentlab.traces.causes.model import TrainedOn
-from agentlab.traces.formats import ImportedTrace, read_traces
+from agentlab.traces.formats import ImportedTrace, agentrx, read_traces
 from agentlab.traces.steps import Trace, trace_of
-from agentlab.traces.taxonomy import from_agentrx
 
 
 class LabelledTrace(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,21 +30,15 @@ class LabelledTrace(msgspec.Struct, frozen=True, kw_only=True):
     """Every step that people found a fault in, the decisive one among them, with its category: (seq, category)."""
 
 
-def category_name(text: str) -> str:
-    """A category as AgentRx lists it, whatever its labels' spelling; else the text itself."""
-    known = from_agentrx(text)
-    return known[0].agentrx if known else " ".join(text.split())
-
-
 def read_labelled(paths: Sequence[Path]) -> tuple[list[LabelledTrace], list[TrainedOn]]:
     """The labelled traces in files of Who&When and AgentRx, and what each file was. AgentRx keeps its labels in a file
     beside the trajectories: give both. Traces without a label are left out. Raises FormatError, OSError.
     """
-    findings: dict[str, dict[str, Any]] = {}
+    findings: dict[str, agentrx.Findings] = {}
     found: list[ImportedTrace] = []
     sources: list[tuple[Path, set[str]]] = []
     for path in paths:
-        ground_truth = _ground_truth(path)
+        ground_truth = agentrx.findings_in(path)
         if ground_truth is None:
             traces = list(read_traces(path))
             found += traces
@@ -67,7 +58,7 @@ def _key(trace: ImportedTrace) -> str:
     return f"agentrx {trace.sample}" if trace.format == "agentrx" else f"{trace.source.file} {trace.source.record}"
 
 
-def _labelled(trace: ImportedTrace, findings: Mapping[str, Mapping[str, Any]]) -> LabelledTrace | None:
+def _labelled(trace: ImportedTrace, findings: Mapping[str, agentrx.Findings]) -> LabelledTrace | None:
     agent, step = trace.rest.get("mistake_agent"), trace.rest.get("mistake_step")
     if isinstance(agent, str) and agent and isinstance(step, str | int):
         if not str(step).isdigit():
@@ -82,46 +73,14 @@ def _labelled(trace: ImportedTrace, findings: Mapping[str, Mapping[str, Any]]) -
         )
     if trace.sample not in findings or trace.format not in ("agentrx", "tau-bench"):
         return None
-    agent, step, category, faults = _root_cause(findings[trace.sample], trace)
+    root, faults = agentrx.faults_of(findings[trace.sample], trace)
     return LabelledTrace(
         id=trace.sample,
         group=f"{trace.task} {trace.sample}",
         origin=trace.format,
         trace=trace_of(trace.events),
-        agent=agent,
-        step=step,
-        category=category,
-        faults=faults,
+        agent=root.agent,
+        step=root.seq,
+        category=root.category,
+        faults=tuple((fault.seq, fault.category) for fault in faults),
     )
-
-
-def _ground_truth(path: Path) -> dict[str, dict[str, Any]] | None:
-    """AgentRx's labels by trajectory; None where the file holds something else."""
-    if path.suffix != ".json":
-        return None
-    try:
-        records = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
-        return None  # the reader of traces says what is wrong with it
-    if not isinstance(records, list) or not all(isinstance(r, dict) and "root_cause" in r for r in records):
-        return None
-    return {str(record["trajectory_id"]): record for record in records if "trajectory_id" in record}
-
-
-def _root_cause(record: Mapping[str, Any], trace: ImportedTrace) -> tuple[str, int, str, tuple[tuple[int, str], ...]]:
-    """(agent, seq, category, all faults) of a record of AgentRx's labels, which count messages from 1."""
-    try:
-        faults = [
-            (
-                failure["failure_id"],
-                str(failure["failed_agent"]),
-                int(failure["step_number"]) - 1,
-                category_name(str(failure["failure_category"])),
-            )
-            for failure in record["failures"]
-        ]
-        wanted = record["root_cause"]["failure_id"]
-        _, agent, step, category = next(fault for fault in faults if fault[0] == wanted)
-    except (KeyError, TypeError, ValueError, StopIteration):
-        raise trace.source.error("its label names no root cause with agent, step and category") from None
-    return agent, step, category, tuple((seq, name) for _, _, seq, name in faults)

@@ -99,13 +99,16 @@ def export_atif(reader: RunReader, out: Path, numbers: Sequence[int] = (), versi
 
 
 def _as_imported(trial: Trial, events: Sequence[Event]) -> dict[str, Any] | None:
-    """The document that an ATIF import read, None for what comes from elsewhere."""
+    """The document that an ATIF import read, None for what comes from elsewhere. Detectors' labels are not added: they
+    are given to whoever imports it, and the document is to come out as it went in.
+    """
     kept = trial.rest.get(atif.DOCUMENT)
     document = atif.refilled(kept, events) if isinstance(kept, dict) else None
-    if document is None or not trial.labels:
+    given = [label for label in trial.labels if label.source != "detector"]
+    if document is None or not given:
         return document
     extra: dict[str, Any] = document.get("extra") or {}
     found = extra.get("agentlab")
     ours: dict[str, Any] = found if isinstance(found, dict) else {}
-    labels = [*ours.get("labels", ()), *map(atif_export.label_entry, trial.labels)]
+    labels = [*ours.get("labels", ()), *map(atif_export.label_entry, given)]
     return {**document, "extra": {**extra, "agentlab": {**ours, "labels": labels}}}

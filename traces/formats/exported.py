@@ -65,20 +65,7 @@ class Trial:
     def about(self) -> dict[str, Any]:
         """What the trial is and how it ended, as JSON."""
         row = self.row
-        told: dict[str, Any] = {
-            "run": self.run_id,
-            "trial": row.trial,
-            "task": row.task,
-            "sample": row.sample,
-            "epoch": row.epoch,
-            "attempt": row.attempt,
-            "outcome": row.outcome or "cancelled",
-            "value": row.value,
-            "scores": row.scores,
-            "flags": list(row.flags),
-            "sandbox_seconds": row.sandbox_seconds,
-            "route": row.route,
-        }
+        told = {"run": self.run_id, **row.fields(), "sandbox_seconds": row.sandbox_seconds}
         if row.error_kind:
             told["error"] = {"kind": row.error_kind, "message": row.error_message}
         return told

@@ -11,6 +11,12 @@ import msgspec
 
 from agentlab.traces.errors import FormatError
 from agentlab.traces.events import Event, Flag, Outcome, Usage
+from agentlab.traces.rows import LabelSource
+
+MAX_FILE = 256 << 20
+"""Bytes of a file that is one JSON document, for which several times as much memory is taken."""
+MAX_NOTE = 2000
+"""Characters of a label's note."""
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +48,19 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         return FormatError(self.file, self.record, what, field)
 
 
+class ImportedLabel(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody else found in a trace, or in a step of it."""
+
+    name: str
+    value: str
+    author: str
+    """Whose labels these are."""
+    source: LabelSource = "person"
+    seq: int | None = None
+    """The step, counted in events from 0; None: the whole."""
+    note: str = ""
+
+
 class ImportedTrace(msgspec.Struct, frozen=True, kw_only=True):
     """One foreign trace. Events whose time is not known have `at` 0."""
 
@@ -66,6 +85,7 @@ class ImportedTrace(msgspec.Struct, frozen=True, kw_only=True):
     """(kind, message) of that error."""
     usage: Usage = Usage()
     cost_usd: float | None = None
+    labels: tuple[ImportedLabel, ...] = ()
     rest: dict[str, Any] = {}
     """What the file says beyond this, by its own names. Nothing is thrown away."""
     unmapped: tuple[str, ...] | None = None

@@ -9,10 +9,12 @@ from typing import Any
 from agentlab.traces.formats.atif_export import tool_definitions
 from agentlab.traces.formats.chat import conversation
 from agentlab.traces.formats.exported import Trial
-from agentlab.traces.formats.imported import ImportedTrace, Source, is_list_of, rest_of, text_of
+from agentlab.traces.formats.imported import ImportedLabel, ImportedTrace, Source, is_list_of, rest_of, text_of
 from agentlab.traces.steps import Step
 
 NAME = "openai"
+MAX_VALUE = 40
+"""Characters of a label's value."""
 
 
 def matches(record: Any) -> bool:
@@ -31,8 +33,26 @@ def read(record: dict[str, Any] | list[Any], source: Source) -> Iterator[Importe
         sample=text_of(name) or source.record.rpartition(" ")[2] or source.stem,
         model=row["model"] if isinstance(row.get("model"), str) else "",
         events=tuple(talk.events),
+        labels=_labels(row, len(talk.events)),
         rest=rest_of(row, "messages", "model") | talk.kept("messages"),
     )
+
+
+def _labels(row: dict[str, Any], turns: int) -> tuple[ImportedLabel, ...]:
+    """What people said of single messages and of the whole, where a row has `step_labels` (by the messages' places) and
+    a `final_label`, as AgentProcessBench does.
+    """
+    steps, final = row.get("step_labels"), row.get("final_label")
+    given = steps.items() if isinstance(steps, dict) else ()
+    places = {place: value for place, value in given if place.isascii() and place.isdigit() and len(place) < 9}
+    found = [
+        ImportedLabel(name="step", value=text_of(value)[:MAX_VALUE], author="step_labels", seq=int(place))
+        for place, value in places.items()
+        if int(place) < turns
+    ]
+    if found and final is not None:
+        found.append(ImportedLabel(name="final", value=text_of(final)[:MAX_VALUE], author="final_label"))
+    return tuple(found)
 
 
 def row_of(trial: Trial) -> dict[str, Any]:

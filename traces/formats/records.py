@@ -9,10 +9,8 @@ from typing import Any, BinaryIO
 
 from agentlab.traces.errors import FormatError
 from agentlab.traces.formats.archive import inspect_records
-from agentlab.traces.formats.imported import Source, is_list_of
+from agentlab.traces.formats.imported import MAX_FILE, Source, is_list_of
 
-MAX_FILE = 256 << 20
-"""Bytes of a file that is one JSON document, for which several times as much memory is taken."""
 MAX_LINE = 64 << 20
 """Bytes of a line of JSON Lines."""
 MAX_DEPTH = 100
@@ -28,6 +26,8 @@ def files_below(path: Path) -> Iterator[tuple[str, Path]]:
     Links that lead out of the folder are not followed. Raises FormatError.
     """
     if not path.is_dir():
+        if not path.is_file():
+            raise FormatError(str(path), "", "it is no regular file: save it to one first")
         yield path.name, path
         return
     root = path.resolve()

@@ -11,7 +11,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from agentlab.traces.formats.chat import conversation
-from agentlab.traces.formats.imported import ImportedTrace, Source, is_list_of, rest_of, text_of
+from agentlab.traces.formats.imported import (
+    MAX_NOTE,
+    ImportedLabel,
+    ImportedTrace,
+    Source,
+    is_list_of,
+    rest_of,
+    text_of,
+)
+from agentlab.traces.taxonomy import CAUSE, UNKNOWN
 
 NAME = "whowhen"
 _CORRECT = ("is_correct", "is_corrected")  # both spellings are in the published files
@@ -24,7 +33,7 @@ def matches(record: Any) -> bool:
 
 
 def read(record: dict[str, Any], source: Source) -> Iterator[ImportedTrace]:
-    """The record's trace; what people found stays in `rest`. Raises FormatError."""
+    """The record's trace with what people found, which stays in `rest` too. Raises FormatError."""
     history, roles = record.get("history"), {}
     if isinstance(history, list):
         prompts = record.get("system_prompt")
@@ -48,8 +57,19 @@ def read(record: dict[str, Any], source: Source) -> Iterator[ImportedTrace]:
         events=tuple(talk.events),
         value=None if correct is None else float(correct),
         target=text_of(record.get("ground_truth")),
+        labels=_labels(record, len(talk.events)),
         rest=rest_of(record, "history", "question_ID", "ground_truth", *_CORRECT) | _merged(talk.rest, roles),
     )
+
+
+def _labels(record: dict[str, Any], turns: int) -> tuple[ImportedLabel, ...]:
+    """The decisive step. Who&When says who and why, and gives no category."""
+    step = text_of(record.get("mistake_step"))
+    if not (step.isascii() and step.isdigit()) or int(step[:9]) >= turns:
+        return ()
+    told = [f"agent {text_of(record.get('mistake_agent'))}", text_of(record.get("mistake_reason"))]
+    note = "; ".join(part for part in told if part.strip())[:MAX_NOTE]
+    return (ImportedLabel(name=CAUSE, value=UNKNOWN, author=NAME, seq=int(step), note=note),)
 
 
 def _named(turn: Any, agents: frozenset[str]) -> Any:
