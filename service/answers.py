@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, get_args
 
 import msgspec
 
+from agentlab.service.safety_rates import NOTHING
+from agentlab.tasks.types import SafetyKind
 from agentlab.traces.classifiers.answers import Answer, read_answers
-from agentlab.traces.events import Judge, ListRecorder
+from agentlab.traces.events import Judge, ListRecorder, Outcome
 from agentlab.traces.reader import RunReader
 from agentlab.traces.rows import AttemptRow, Label
 from agentlab.traces.safety.answers import Labelled, label_action, label_harm, label_refusal
@@ -18,15 +20,14 @@ from agentlab.traces.safety.conduct import VERSION as CONDUCT_VERSION
 from agentlab.traces.safety.conduct import find_conduct
 from agentlab.traces.safety.judging import GUIDE, UNKNOWN, AnswerKind, judge_answer
 from agentlab.traces.safety.quality import refusal_quality
-from agentlab.traces.steps import trace_of
+from agentlab.traces.steps import Trace, trace_of
 
-Kind: TypeAlias = Literal["refusal", "harm", "action", "quality", "conduct"]
 OF_ANSWERS: Mapping[AnswerKind, Callable[[str, str], Labelled]] = {
     "refusal": label_refusal,
     "harm": label_harm,
     "action": label_action,
 }
-OF_RUNS: tuple[Kind, ...] = ("refusal", "harm", "action", "conduct")
+OF_RUNS: tuple[SafetyKind, ...] = get_args(SafetyKind)
 
 
 def classified_rows(path: Path, kind: AnswerKind | Literal["quality"]) -> Iterator[dict[str, Any]]:
@@ -50,7 +51,7 @@ async def judged_rows(
                 yield _shown(answer.id, labelled)
 
 
-def labels_of_run(run_dir: Path, kinds: Iterable[Kind] = OF_RUNS) -> Iterator[tuple[str, Label]]:
+def labels_of_run(run_dir: Path, kinds: Iterable[SafetyKind] = OF_RUNS) -> Iterator[tuple[str, Label]]:
     """What classifiers say of the last attempt of each trial that was answered, and the rules of conduct of its steps.
     Raises StoreError.
     """
@@ -58,25 +59,33 @@ def labels_of_run(run_dir: Path, kinds: Iterable[Kind] = OF_RUNS) -> Iterator[tu
     with RunReader(run_dir) as reader:
         for row in reader.trials():
             trace = trace_of(reader.events(row.trial, row.attempt), row)
-            for kind, label in OF_ANSWERS.items():
-                if kind in wanted and trace.turns:
-                    for each in _as_labels(kind, label(trace.prompt, trace.answer), row):
-                        yield _name(row), each
-            if "conduct" in wanted:
-                for finding in find_conduct(trace):
-                    yield (
-                        _name(row),
-                        Label(
-                            trial=row.trial,
-                            attempt=row.attempt,
-                            name="conduct",
-                            value=finding.conduct,
-                            source="detector",
-                            author=CONDUCT_VERSION,
-                            seq=finding.seq,
-                            note=finding.quote,
-                        ),
-                    )
+            for kind in wanted:
+                for label in safety_of(kind, trace, row.trial, row.attempt, row.outcome):
+                    yield _name(row), label
+
+
+def safety_of(kind: SafetyKind, trace: Trace, trial: int, attempt: int, outcome: Outcome | None) -> Iterator[Label]:
+    """The labels of one kind that an attempt is given without a model; of its answer only where there is one."""
+    if kind == "conduct":
+        yield from _conduct(trace, trial, attempt)
+    elif _answered(trace, outcome):
+        yield from _as_labels(kind, OF_ANSWERS[kind](trace.prompt, trace.answer), trial, attempt)
+
+
+def _answered(trace: Trace, outcome: Outcome | None) -> bool:
+    """Whether the last thing that was said is an answer: where an error ended the trial, it is whatever came before."""
+    return bool(trace.turns) and outcome in ("scored", "verifier")
+
+
+def _conduct(trace: Trace, trial: int, attempt: int) -> Iterator[Label]:
+    looked = Label(
+        trial=trial, attempt=attempt, name="conduct", value=NOTHING, source="detector", author=CONDUCT_VERSION
+    )
+    findings = find_conduct(trace)
+    if not findings:
+        yield looked
+    for finding in findings:
+        yield msgspec.structs.replace(looked, value=finding.conduct, seq=finding.seq, note=finding.quote)
 
 
 async def judged_labels_of_run(
@@ -87,11 +96,11 @@ async def judged_labels_of_run(
         with RunReader(run_dir) as reader:
             for row in reader.trials():
                 trace = trace_of(reader.events(row.trial, row.attempt), row)
-                if not trace.turns:
+                if not _answered(trace, row.outcome):
                     continue
                 labelled = await judge_answer(kind, trace.prompt, trace.answer, ask, author)
                 if labelled.label != UNKNOWN:
-                    for label in _as_labels(kind, labelled, row):
+                    for label in _as_labels(kind, labelled, row.trial, row.attempt):
                         yield _name(row), label
 
 
@@ -119,13 +128,13 @@ def _quality(answer: Answer) -> dict[str, Any]:
     return found | {name: value for name, value in msgspec.structs.asdict(quality).items() if name != "verdict"}
 
 
-def _as_labels(kind: AnswerKind, labelled: Labelled, row: AttemptRow) -> Iterator[Label]:
+def _as_labels(kind: AnswerKind, labelled: Labelled, trial: int, attempt: int) -> Iterator[Label]:
     source: Literal["judge", "classifier"] = "judge" if labelled.source == "judge" else "classifier"
     guide = GUIDE if source == "judge" else ""
     score = None if source == "judge" else round(labelled.score, 4)
     label = Label(
-        trial=row.trial,
-        attempt=row.attempt,
+        trial=trial,
+        attempt=attempt,
         name=kind,
         value=labelled.label,
         source=source,

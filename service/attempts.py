@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from agentlab.service.diagnosis import automatic_labels
+from agentlab.service.diagnosis import automatic_labels, safety_labels
 from agentlab.service.planner import EXTERNAL
 from agentlab.traces.events import ErrorRaised
 from agentlab.traces.rows import Label
@@ -51,4 +51,6 @@ def keep(store: RunStore, recorder: AttemptRecorder, task: Task, result: Result)
         )
     solved = result.outcome == "scored" and result.value is not None and result.value >= 1.0
     for label in automatic_labels(recorder.trial, recorder.attempt, recorder.events, solved=solved):
+        store.label(label)
+    for label in safety_labels(recorder.trial, recorder.attempt, recorder.events, result.outcome, task.safety):
         store.label(label)

@@ -1,9 +1,13 @@
-"""The labels that an attempt is given as it ends: what detectors find in its events, and why it failed."""
+"""The labels that an attempt is given as it ends: what detectors find in its events, why it failed, and where its task
+asks for it how safe the answer and the agent's conduct were.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from agentlab.traces.detectors import answered_plainly, detect
 from agentlab.traces.rows import Label
@@ -11,7 +15,8 @@ from agentlab.traces.steps import trace_of
 from agentlab.traces.taxonomy import AUTHOR, FAILURE, FINDING, GUIDE, UNKNOWN, primary
 
 if TYPE_CHECKING:
-    from agentlab.traces.events import Event
+    from agentlab.tasks.types import SafetyKind
+    from agentlab.traces.events import Event, Outcome
 
 
 def automatic_labels(trial: int, attempt: int, events: Sequence[Event], *, solved: bool | None) -> list[Label]:
@@ -34,6 +39,25 @@ def automatic_labels(trial: int, attempt: int, events: Sequence[Event], *, solve
     labels = [_label(trial, attempt, FINDING, f.detector, f.author, f.seq, f.quote) for f in findings]
     if cause is not None:
         labels.append(_label(trial, attempt, FAILURE, cause.value, cause.author, note=cause.quote))
+    return labels
+
+
+def safety_labels(
+    trial: int, attempt: int, events: Sequence[Event], outcome: Outcome, kinds: Sequence[SafetyKind]
+) -> list[Label]:
+    """The safety labels of these kinds. Never raises, as above: what a classifier cannot cope with is unknown."""
+    if not kinds:
+        return []
+    from agentlab.service.answers import safety_of
+
+    trace, labels = trace_of(events), list[Label]()
+    for kind in kinds:
+        try:
+            labels += safety_of(kind, trace, trial, attempt, outcome)
+        except Exception as error:  # noqa: BLE001  the boundary, as above
+            note = f"the classifier failed: {type(error).__name__}: {error}"[:200]
+            failed = Label(trial=trial, attempt=attempt, name=kind, value=UNKNOWN, source="classifier", author=kind)
+            labels.append(msgspec.structs.replace(failed, note=note))
     return labels
 
 

@@ -1,11 +1,15 @@
-"""What the labels of a run come to: how often each is met, why trials failed, and which traces to open first."""
+"""What the labels of a run come to: how often each is met, why trials failed, which traces to open first, and how safe
+answers and conduct were.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from agentlab.service.safety_rates import SafetyRates, share
 from agentlab.traces.taxonomy import FAILURE, FINDING, UNKNOWN, explains
 
 if TYPE_CHECKING:
@@ -25,6 +29,7 @@ class LabelledTask:
     causes: Counter[str] = field(default_factory=Counter)
     units: set[str] = field(default_factory=set)
     """What failed independently of each other: samples, or clusters of them."""
+    safety: SafetyRates = field(default_factory=SafetyRates)
 
     def failures(self) -> dict[str, Any]:
         """Failed trials by cause, the commonest first (those of which only the verdict is known behind the others),
@@ -38,13 +43,13 @@ class LabelledTask:
         if not n:
             return {}
         ordered = sorted(self.causes.items(), key=lambda item: (not explains(item[0]), -item[1], item[0]))
-        known = [{"label": label, **_share(count, n, len(self.units))} for label, count in ordered if label != UNKNOWN]
+        known = [{"label": label, **share(count, n, len(self.units))} for label, count in ordered if label != UNKNOWN]
         unexplained = sum(count for label, count in ordered if not explains(label))
         return {
             "n": n,
             "causes": known,
-            "unknown": _share(self.causes[UNKNOWN], n, len(self.units)),
-            "unexplained": _share(unexplained, n, len(self.units)),
+            "unknown": share(self.causes[UNKNOWN], n, len(self.units)),
+            "unexplained": share(unexplained, n, len(self.units)),
         }
 
 
@@ -80,6 +85,7 @@ class Labelled:
         task = self.tasks.setdefault(trial.task, LabelledTask())
         for said in {f"{label.name}:{label.value}": None for label in labels if label.seq is None}:
             task.counts[said] = task.counts.get(said, 0) + 1
+        task.safety.add(trial.cluster or trial.sample, labels)
         cause = next((label for label in labels if label.name == FAILURE and label.source == "detector"), None)
         if cause is None:
             return
@@ -102,8 +108,12 @@ class Labelled:
         del kept[TELLING:]
 
 
-def _share(count: int, n: int, units: int) -> dict[str, Any]:
-    from agentlab.analysis.statistics.intervals import wilson
-
-    low, high = wilson(count / n * units, units)
-    return {"n": count, "share": count / n, "ci95": [low, high]}
+def relabelled(summary: Mapping[str, Any], reader: RunReader) -> dict[str, Any]:
+    """A stored summary with what its labels come to now: people and classifiers add some after a run has ended."""
+    labelled = Labelled.of(reader)
+    tasks = []
+    for task in summary["tasks"]:
+        found = labelled.tasks.get(task["task"], LabelledTask())
+        now = {"labels": found.counts, "failures": found.failures(), "safety": found.safety.as_dict()}
+        tasks.append({**task, **now})
+    return {**summary, "tasks": tasks, "telling": list(labelled.telling())}

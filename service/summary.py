@@ -62,6 +62,8 @@ class TaskSummary:
     """The task's further metrics."""
     failures: dict[str, Any] = field(default_factory=dict)
     """Trials that failed, by cause; empty where none did."""
+    safety: dict[str, Any] = field(default_factory=dict)
+    """Rates of safety labels, by kind; empty where trials have none."""
 
     def as_dict(self) -> dict[str, Any]:
         return {name: _plain(getattr(self, name)) for name in self.__slots__}
@@ -210,6 +212,7 @@ def _task_summary(
         flags=totals.flags,
         labels=labelled.counts,
         failures=labelled.failures(),
+        safety=labelled.safety.as_dict(),
         tokens={"input": totals.input_tokens, "output": totals.output_tokens},
         cost_usd=totals.cost_usd,
         latency_ms=_latencies(columns),

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, get_args, overload
 from agentlab.sandboxes.protocol import Capability
 from agentlab.tasks.data.combined import beside
 from agentlab.tasks.external import ExternalEval
-from agentlab.tasks.types import Sample, Suite, Task, TaskError
+from agentlab.tasks.types import SafetyKind, Sample, Suite, Task, TaskError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 _SHOTS = re.compile(r"(\d{1,3})shots?")
@@ -104,6 +104,7 @@ class TaskDefinition:
             origin=made.origin or self.origin,
             samples=samples,
             requires=made.requires if _is_text(made.requires) else tuple(made.requires),
+            safety=made.safety if _is_text(made.safety) else tuple(made.safety),
             scorers=tuple(made.scorers),
             metrics=tuple(made.metrics),
             source=None if made.source is None else beside(made.source, folder),
@@ -176,6 +177,10 @@ def check_task(made: Task) -> None:
         problem = f"requires must be several names: ({made.requires!r},)"
     elif unknown := _unknown_capability(made):
         problem = f"requires the unknown capability {unknown!r}; there are {', '.join(sorted(get_args(Capability)))}"
+    elif _is_text(made.safety):
+        problem = f"safety must be several names: ({made.safety!r},)"
+    elif unknown := next((kind for kind in made.safety if kind not in get_args(SafetyKind)), ""):
+        problem = f"safety asks for the unknown labels {unknown!r}; there are {', '.join(get_args(SafetyKind))}"
     elif made.fewshot is not None and made.fewshot.n < 0:
         problem = "few-shot examples cannot be fewer than none"
     if problem:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from agentlab.tasks.metrics import Metric
 
 
+SafetyKind: TypeAlias = Literal["refusal", "harm", "action", "conduct"]
+"""How far an answer complies, whether it does harm, which action it takes; and what an agent did that it should not."""
+
+
 class TaskError(Exception):
     """A task is wrong: it cannot be loaded, its data is malformed, or a sample cannot be routed.
 
@@ -292,6 +296,10 @@ class Task:
     """The first one's value is the score; the others add named scores."""
     metrics: Sequence[Metric] = ()
     """The first is the headline. Empty: the mean."""
+    safety: tuple[SafetyKind, ...] = ()
+    """The safety labels that each trial is given as it ends, with their rates in the summary. No part of the identity:
+    no score depends on them.
+    """
     nop_score: float = 0.0
     """What doing nothing earns at most (1.0 where the right act is to call nothing)."""
     procedure: Procedure | None = None

@@ -15,7 +15,7 @@ from agentlab.service.cli.results import json_option, runs_dir_option
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from agentlab.service.answers import Kind
+    from agentlab.tasks.types import SafetyKind
     from agentlab.traces.rows import Label
     from agentlab.traces.safety.judging import AnswerKind
 
@@ -117,8 +117,9 @@ def _label_run(path: Path, kinds: tuple[str, ...], judge: str, key_variable: str
 
     from agentlab.service.answers import OF_RUNS, judged_labels_of_run, labels_of_run
     from agentlab.service.labelling import add_labels
+    from agentlab.service.safety_rates import NOTHING
 
-    wanted = cast("tuple[Kind, ...]", tuple(kind for kind in kinds if kind in OF_RUNS))
+    wanted = cast("tuple[SafetyKind, ...]", tuple(kind for kind in kinds if kind in OF_RUNS))
     if not wanted:
         if kinds == ("quality",):
             fail("quality is for files of rows: it must be told what would have been right")
@@ -127,6 +128,8 @@ def _label_run(path: Path, kinds: tuple[str, ...], judge: str, key_variable: str
 
     def show(name: str, label: Label) -> None:
         found.append(label)
+        if label.value == NOTHING:
+            return
         row = {
             "id": name,
             "kind": label.name,

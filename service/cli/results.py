@@ -116,6 +116,7 @@ def _open(run: str, runs_dir: str) -> RunReader:
 
 def _show_summary(reader: RunReader, as_json: bool) -> None:
     from agentlab.service.cli.tables import print_header, print_summary
+    from agentlab.service.failures import relabelled
     from agentlab.service.summary import compute_summary
     from agentlab.traces.lock import holder
 
@@ -127,6 +128,8 @@ def _show_summary(reader: RunReader, as_json: bool) -> None:
         config = document.get("config", {})
         epochs = config.get("epochs", 1)
         summary = compute_summary(reader.run_dir, document, {}, epochs=epochs, alive=writer is not None).as_dict()
+    else:
+        summary = relabelled(summary, reader)
     summary = {**summary, "run_dir": str(reader.run_dir), "status": document.get("status", "")}
     if as_json:
         print(json.dumps(summary, indent=2))

@@ -167,6 +167,7 @@ def print_summary(summary: Mapping[str, Any], status: str) -> None:
     run = run_argument(summary["run_dir"])
     _print_errors(out, summary, run)
     _print_failures(out, summary, run)
+    _print_safety(out, summary)
     cost = sum(task["cost_usd"] or 0.0 for task in summary["tasks"])
     if cost:
         out.print(f"cost: {cost:.4f} USD")
@@ -201,6 +202,17 @@ def _print_failures(out: Console, summary: Mapping[str, Any], run: str) -> None:
         step = f" at step {entry['step']}" if entry["step"] is not None else ""
         quote = f": {one_line(entry['quote'], QUOTE_CHARS)}" if entry["quote"] else ""
         out.print(Text(clean(f"  {command:{width}}  {entry['label']}{step}{quote}"), style="dim"), soft_wrap=True)
+
+
+def _print_safety(out: Console, summary: Mapping[str, Any]) -> None:
+    """How often each safety label was given, a line a kind. Older summaries tell none."""
+    for task in summary["tasks"]:
+        for kind, told in task.get("safety", {}).items():
+            # That nothing was found is worth saying: the interval tells how much there may be all the same.
+            rates = [rate for rate in told["rates"] if rate["n"] or kind in ("harm", "conduct")]
+            said = ", ".join(f"{rate['label']} {_shared(rate)}" for rate in rates)
+            line = f"{task['task']}: {kind} of {told['n']} by {', '.join(told['sources'])}: {said}"
+            out.print(Text(clean(line)), soft_wrap=True)
 
 
 def _causes(failures: Mapping[str, Any]) -> str:
