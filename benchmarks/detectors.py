@@ -13,18 +13,19 @@ from __future__ import annotations
 
 import argparse
 import csv
-import multiprocessing
 import os
 import random
-import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from checks.lines import Line
+from checks.made import BAR, STEPS, TRACES, rate
+
 from agentlab.analysis.statistics.intervals import wilson
 from agentlab.traces.detectors import Finding, detect
-from agentlab.traces.events import Event, Message, ModelCall, Scored, ToolCall, ToolCallEvent, ToolResult
+from agentlab.traces.events import Event, Scored
 from agentlab.traces.formats import read_traces
 from agentlab.traces.render import clean
 from agentlab.traces.steps import Trace, trace_of
@@ -39,8 +40,9 @@ FOLDERS = (
     "traces_agentprocessbench/hotpotqa.jsonl",
     "traces_sweagent_format",
 )
-TRACES, STEPS = 1000, 50
-BAR = 200
+SAMPLE, SEED = 60, 1
+MOST_ALARMS = 0.10
+"""The share of false alarms that the sample must stay below."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +58,15 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("AGENTLAB_DATA", "../shared/data")))
     parser.add_argument("--firings", action="store_true")
-    parser.add_argument("--sample", type=int, default=60)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--sample", type=int, default=SAMPLE)
+    parser.add_argument("--seed", type=int, default=SEED)
     given = parser.parse_args()
     if not given.firings:
         report_speed()
     if not given.data.is_dir():
         raise SystemExit(f"no reference data at {given.data}: name it with --data or AGENTLAB_DATA")
     traces = dict(real_traces(given.data))
-    firings = [
-        Firing(f"{name}:{f.detector}:{f.seq}", f, trace) for name, trace in traces.items() for f in detect(trace)
-    ]
+    firings = firings_of(traces)
     if given.firings:
         for firing in firings:
             show(firing)
@@ -84,8 +84,24 @@ def main() -> None:
     report_rates(firings, given.sample, given.seed)
 
 
-def report_rates(firings: list[Firing], size: int, seed: int) -> None:
-    """False alarms among the judged firings: in a sample, in what is left, and in all."""
+def firings_of(traces: Mapping[str, Trace]) -> list[Firing]:
+    return [Firing(f"{name}:{f.detector}:{f.seq}", f, trace) for name, trace in traces.items() for f in detect(trace)]
+
+
+def alarms(data: Path) -> list[Line]:
+    """The false alarms of the sample that was drawn and judged, for the table of checks."""
+    firings = firings_of(dict(real_traces(data)))
+    wrong, judged = report_rates(firings, SAMPLE, SEED)
+    low, high = wilson(wrong, judged)
+    check = f"detectors: false alarms among {judged} judged firings on real runs"
+    share = wrong / judged
+    return [Line(check, f"{share:.3f}", (low, high), f"< {MOST_ALARMS:.3f}", share < MOST_ALARMS)]
+
+
+def report_rates(firings: list[Firing], size: int, seed: int) -> tuple[int, int]:
+    """False alarms among the judged firings: in a sample, in what is left, and in all. Those of the sample, and of how
+    many, are returned.
+    """
     with JUDGED.open(newline="") as file:
         verdicts = {row["firing"]: row["verdict"] == "true" for row in csv.DictReader(file)}
     ids = sorted(firing.id for firing in firings)
@@ -101,6 +117,8 @@ def report_rates(firings: list[Firing], size: int, seed: int) -> None:
                 f"false alarms, {name}: {wrong} of {len(judged)} = {wrong / len(judged):.1%} "
                 f"({low:.1%} to {high:.1%}), {unjudged} not judged"
             )
+    told = [verdicts[firing] for firing in sample if firing in verdicts]
+    return len(told) - sum(told), len(told)
 
 
 def real_traces(data: Path) -> Iterator[tuple[str, Trace]]:
@@ -131,42 +149,14 @@ def show(firing: Firing) -> None:
         print(f"    [{step.seq}] {step.role} {clean(step.agent + asked)}: {told}")
 
 
-def synthetic(number: int) -> list[Event]:
-    """A trace of 50 steps of 1 KB: a model that works in a box, with tests that fail and edits in between."""
-    events: list[Event] = []
-    messages = [Message(role="user", content="Fix `parser.py`: the last row is lost. Hidden tests then decide.")]
-    for turn in range(STEPS // 2):
-        command = f"python -m pytest -q tests/test_{turn}.py" if turn % 3 else f"sed -i 's/{turn}/{number}/' parser.py"
-        call = ToolCall(f"c{turn}", "bash", {"command": command})
-        said = f"Step {turn}. " + "I look at what the parser does. " * 32
-        answer = Message(role="assistant", content=said, tool_calls=(call,))
-        events.append(ModelCall(at=0, model="m", messages=tuple(messages), response=answer, stop_reason="tool_calls"))
-        rows = "row of output that tells little of it " * 26
-        output = f"{rows}\n{turn} failed, {number} passed in 0.1s\n[exit code {turn % 2}]"
-        events.append(ToolCallEvent(at=0, call=call, result=ToolResult(output)))
-        messages += [answer, Message(role="tool", content=output, tool_call_id=call.id)]
-    return [*events, Scored(at=0, scorer="s", version=1, value=0.0)]
-
-
-def label_some(numbers: range) -> float:
-    """Seconds of CPU that detectors and taxonomy take for these traces, their making not counted."""
-    traces = [synthetic(number) for number in numbers]
-    began = time.process_time()
-    for events in traces:
-        trace = trace_of(events)
-        primary(trace, detect(trace))
-    return time.process_time() - began
+def labelled(events: list[Event]) -> object:
+    trace = trace_of(events)
+    return primary(trace, detect(trace))
 
 
 def report_speed() -> None:
-    cores = min(2, os.cpu_count() or 1)
-    shares = [range(core, TRACES, cores) for core in range(cores)]
-    with multiprocessing.get_context("fork").Pool(cores) as pool:
-        pool.map(label_some, [range(20)] * cores)
-        seconds = max(pool.map(label_some, shares, chunksize=1))
-    rate = TRACES / seconds
-    what = f"detect and label {TRACES} traces of {STEPS} steps of 1 KB on {cores} cores"
-    print(f"{what}: {rate:.0f} traces/s of CPU time (bar {BAR})")
+    what = f"detect and label {TRACES} traces of {STEPS} steps of 1 KB on {min(2, os.cpu_count() or 1)} cores"
+    print(f"{what}: {rate(labelled):.0f} traces/s of CPU time (bar {BAR})")
 
 
 if __name__ == "__main__":

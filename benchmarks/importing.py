@@ -1,6 +1,6 @@
 """What importing traces costs: 1,000 traces of 50 steps of 1 KB from a file of chat rows into a stored run.
 
-    python benchmarks/traces.py [--traces 1000] [--steps 50] [--dir DIR]
+    python benchmarks/importing.py [--traces 1000] [--steps 50] [--dir DIR]
 
 The text is random words, so that compression does not flatter. Beside it the same rows only parsed as JSON, and turned
 into events without being stored.

@@ -1,14 +1,11 @@
 """How often the classifier of causes names the agent and the step that people named, beside what needs no reading.
 
-    .venv/bin/python benchmarks/causes.py --data ../shared/data [--seeds 20]
-
-Five folds, cut in several ways, no question on both sides, every choice made inside the folds. `--data` holds
-traces_whowhen and traces_agentrx. Exits with 1 where the agent is not found more often than by the best baseline.
+Five folds, cut in several ways, no question on both sides, every choice made inside the folds. A judge model, and
+`agentlab traces locate`, which tries steps again, are not asked here: they need an endpoint.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -16,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from checks.lines import Line as Row
+from checks.lines import above
 
 from agentlab.analysis.statistics import bootstrap, wilson
 from agentlab.traces.causes.labelled import LabelledTrace, read_labelled
@@ -241,18 +240,42 @@ def proportion(right: float, n: int) -> str:
     return f"{right / n:.1%} [{low:.0%}, {high:.0%}] ({right:.1f} of {n})"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=20)
-    asked = parser.parse_args()
-    labelled, _ = read_labelled([asked.data / name for name in FILES])
-    rounds = judged(labelled, asked.seeds)
+def causes(data: Path, seeds: int) -> list[Row]:
+    labelled, _ = read_labelled([data / name for name in FILES])
+    rounds = judged(labelled, seeds)
     result = who_and_when(rounds)
     print_who_and_when(result)
     print_agentrx(rounds)
-    return 0 if result.met else 1
+    return [*rows_of(result), *rows_of_agentrx(rounds)]
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+def rows_of(result: Result) -> list[Row]:
+    """Who&When in the table of checks."""
+    mine, others = result.lines[0], result.lines[1:]
+    least = min(result.gains, key=lambda gain: gain.interval[0])
+    check = f"Who&When, {len(mine.agent)} runs"
+
+    def row(name: str, values: Callable[[Line], Sequence[float]], bar: str = "", met: bool | None = None) -> Row:
+        told = ", ".join(f"{line.name} {mean(values(line)):.3f}" for line in others if values(line))
+        return Row(f"{check}: {name}", f"{mean(values(mine)):.3f}", interval(values(mine)), bar, met, told)
+
+    bar = f"above {least.over}: {above(least.value, least.interval)}"
+    return [
+        row("failing agent", lambda line: line.agent, bar, result.met),
+        row("step, exact", lambda line: line.step),
+        row("step within one", lambda line: line.within_one),
+    ]
+
+
+def rows_of_agentrx(rounds: Sequence[Sequence[Predicted]]) -> list[Row]:
+    found = [[p for p in each if p.labelled.origin == "agentrx"] for each in rounds]
+    n = len(found[0])
+    commonest, count = Counter(p.labelled.category for p in found[0]).most_common(1)[0]
+    category = sum(of_rounds(found, lambda p: p.cause.category == p.labelled.category))
+    near = sum(of_rounds(found, lambda p: step_distance(p.labelled, p.cause) <= 1))
+    check = f"AgentRx tau, {n} runs"
+    always = f"always {commonest.lower()} {count / n:.3f}"
+    return [
+        Row(f"{check}: root-cause category", f"{category / n:.3f}", wilson(category, n), beside=always),
+        Row(f"{check}: step within one", f"{near / n:.3f}", wilson(near, n)),
+    ]

@@ -1,0 +1,54 @@
+"""How fast traces are labelled, by all that needs no model, and how fast they are imported."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from checks.lines import Line
+from checks.made import BAR, STEPS, TRACES, rate
+from importing import BAR as IMPORT_BAR
+from importing import write_rows
+
+from agentlab.service.answers import OF_RUNS, labels_of_run
+from agentlab.service.causes import classified_causes
+from agentlab.service.diagnosis import automatic_labels
+from agentlab.service.importing import import_traces
+from agentlab.service.trial import Result
+from agentlab.traces.causes.model import shipped_model
+from agentlab.traces.events import Event
+from agentlab.traces.steps import trace_of
+
+FAILED = Result("scored", value=0.0)
+
+
+def labelled(events: list[Event]) -> int:
+    """Everything that is said of a failed trial without a model: findings, cause of the taxonomy, answer, conduct, and
+    the decisive step.
+    """
+    labels = automatic_labels(1, 1, events, FAILED, OF_RUNS)
+    return len(labels) + len(shipped_model().find(trace_of(events)).suspects)
+
+
+def speed() -> list[Line]:
+    what = f"{TRACES} traces of {STEPS} steps of 1 KB"
+    cores = min(2, os.cpu_count() or 1)
+    found = rate(labelled)
+    lines = [Line(f"{what}: detect and classify, {cores} cores", f"{found:.0f}/s", None, f">= {BAR}/s", found >= BAR)]
+    with tempfile.TemporaryDirectory(prefix="agentlab-checks-") as folder:
+        rows, runs = Path(folder) / "rows.jsonl", Path(folder) / "runs"
+        write_rows(rows, TRACES, STEPS)
+        began = time.perf_counter()
+        run_dir = import_traces(rows, runs).run_dir
+        found = TRACES / (time.perf_counter() - began)
+        lines.append(
+            Line(f"{what}: import and store", f"{found:.0f}/s", None, f">= {IMPORT_BAR:.0f}/s", found >= IMPORT_BAR)
+        )
+        began = time.perf_counter()
+        count = sum(1 for _ in labels_of_run(run_dir)) + sum(1 for _ in classified_causes(run_dir))
+        found = TRACES / (time.perf_counter() - began)
+        said = f"{count} labels; one process, which reads the traces from the store, twice"
+        lines.append(Line(f"{what}: agentlab classify RUN", f"{found:.0f}/s", beside=said))
+    return lines
