@@ -14,21 +14,19 @@ from importing import write_rows
 
 from agentlab.service.answers import OF_RUNS, labels_of_run
 from agentlab.service.causes import classified_causes
-from agentlab.service.diagnosis import automatic_labels
+from agentlab.service.diagnosis import automatic_labels, safety_labels
 from agentlab.service.importing import import_traces
-from agentlab.service.trial import Result
 from agentlab.traces.causes.model import shipped_model
 from agentlab.traces.events import Event
 from agentlab.traces.steps import trace_of
-
-FAILED = Result("scored", value=0.0)
 
 
 def labelled(events: list[Event]) -> int:
     """Everything that is said of a failed trial without a model: findings, cause of the taxonomy, answer, conduct, and
     the decisive step.
     """
-    labels = automatic_labels(1, 1, events, FAILED, OF_RUNS)
+    labels = automatic_labels(1, 1, events, solved=False)
+    labels += safety_labels(1, 1, events, "scored", OF_RUNS)
     return len(labels) + len(shipped_model().find(trace_of(events)).suspects)
 
 
