@@ -55,6 +55,20 @@ async def absent(sandbox: BackendName) -> str:
     return ""
 
 
+def started(box: Sandbox, waited_s: float, purpose: Purpose = "agent") -> SandboxStart:
+    """The step that a trial was given a box after so many seconds."""
+    return SandboxStart(
+        at=time.time(),
+        box=box.id,
+        sandbox=box.backend,
+        isolation=box.isolation,
+        image=box.image,
+        wait_ms=waited_s * 1e3,
+        start_ms=box.start_ms,
+        purpose=purpose,
+    )
+
+
 class Lease:
     """One trial's claim on a box: taken before its model is asked, made ready while the model thinks, always given
     back.
@@ -153,18 +167,7 @@ class Lease:
                 self._recorder.record(SandboxEnd(at=time.time(), box=box.id, seconds=time.monotonic() - taken))
 
     def _record_start(self, box: Sandbox, waited_s: float, purpose: Purpose) -> None:
-        self._recorder.record(
-            SandboxStart(
-                at=time.time(),
-                box=box.id,
-                sandbox=box.backend,
-                isolation=box.isolation,
-                image=box.image,
-                wait_ms=waited_s * 1e3,
-                start_ms=box.start_ms,
-                purpose=purpose,
-            )
-        )
+        self._recorder.record(started(box, waited_s, purpose))
         box.report_network(self._recorder.record)
 
     async def _give_back(self) -> None:

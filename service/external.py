@@ -24,12 +24,13 @@ import anyio
 import msgspec
 
 from agentlab.sandboxes.protocol import SandboxError
+from agentlab.service.boxes import started
 from agentlab.service.model_port import ModelPort, listening
 from agentlab.service.planner import EXTERNAL
 from agentlab.service.trial import FINAL_SANDBOX_KINDS, Result
 from agentlab.tasks.external import WHOLE, ExternalEval, ExternalResult, SandboxedExternalEval
 from agentlab.tasks.types import TaskError
-from agentlab.traces.events import ErrorRaised, Outcome, SandboxEnd, SandboxExec, SandboxStart, Scored
+from agentlab.traces.events import ErrorRaised, Outcome, SandboxEnd, SandboxExec, Scored
 
 if TYPE_CHECKING:
     from agentlab.models.protocol import Model, Sampling
@@ -216,7 +217,7 @@ async def _run_in_box(batch: Batch, task: SandboxedExternalEval, pool: Pool, spe
     asked = time.monotonic()
     async with pool.box(spec) as box:
         taken = time.monotonic()
-        _record_start(batch, box, taken - asked)
+        batch.recorder.record(started(box, taken - asked))
         try:
             for path, text in {**task.files, "samples.json": json.dumps(list(batch.ids))}.items():
                 await box.write_file(path, text.encode("utf-8", "surrogateescape"))
@@ -326,19 +327,5 @@ def _record(
             stdout=said,
             timed_out=timed_out,
             duration_ms=(time.monotonic() - started) * 1e3,
-        )
-    )
-
-
-def _record_start(batch: Batch, box: Sandbox, waited_s: float) -> None:
-    batch.recorder.record(
-        SandboxStart(
-            at=time.time(),
-            box=box.id,
-            sandbox=box.backend,
-            isolation=box.isolation,
-            image=box.image,
-            wait_ms=waited_s * 1e3,
-            start_ms=box.start_ms,
         )
     )

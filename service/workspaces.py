@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import zstandard
 
+from agentlab.models.passing import PassingModel
 from agentlab.models.protocol import DEFAULT_SAMPLING
 from agentlab.traces.errors import StoreError
 from agentlab.traces.events import Artifact, ModelCall, Note
 
 if TYPE_CHECKING:
-    from agentlab.models.protocol import ChatResponse, Model, Sampling, ScoreResponse
+    from agentlab.models.protocol import ChatResponse, Model, Sampling
     from agentlab.sandboxes.protocol import Sandbox
     from agentlab.service.boxes import Lease
     from agentlab.service.planner import Route
@@ -30,7 +31,7 @@ MAX_BYTES = 256 << 20
 """Bytes of a workspace beyond which it is not kept; also what is unpacked of one at most."""
 
 
-class KeepingModel:
+class KeepingModel(PassingModel):
     """Asks `model`, and keeps the workspace before every so many of an agent's turns, the very first left out: what
     lies there is the sample's own. Raises what the box raises.
     """
@@ -39,15 +40,11 @@ class KeepingModel:
         self, model: Model, box: Callable[[], Awaitable[Sandbox]], every: int, recorder: Recorder, *, turns: int = 0
     ) -> None:
         """`turns` were taken before."""
-        self._model = model
+        super().__init__(model)
         self._box = box
         self._every = every
         self._recorder = recorder
         self._turns = self._first = turns
-
-    @property
-    def name(self) -> str:
-        return self._model.name
 
     async def chat(
         self,
@@ -61,20 +58,7 @@ class KeepingModel:
         turn, self._turns = self._turns, self._turns + 1
         if turn > self._first and turn % self._every == 0:
             await self._keep()
-        return await self._model.chat(messages, tools=tools, sampling=sampling, recorder=recorder, epoch=epoch)
-
-    async def complete(
-        self, prompt: str, *, sampling: Sampling = DEFAULT_SAMPLING, recorder: Recorder | None = None, epoch: int = 0
-    ) -> ChatResponse:
-        return await self._model.complete(prompt, sampling=sampling, recorder=recorder, epoch=epoch)
-
-    async def score(
-        self, prompt: str, continuations: Sequence[str], *, recorder: Recorder | None = None, epoch: int = 0
-    ) -> ScoreResponse:
-        return await self._model.score(prompt, continuations, recorder=recorder, epoch=epoch)
-
-    async def close(self) -> None:
-        await self._model.close()
+        return await super().chat(messages, tools=tools, sampling=sampling, recorder=recorder, epoch=epoch)
 
     async def _keep(self) -> None:
         import anyio.to_thread

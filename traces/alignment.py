@@ -32,6 +32,8 @@ class Alignment(msgspec.Struct, frozen=True, kw_only=True):
     """How many pairs are alike before the traces part."""
     parting: Pair | None
     """The steps that stand where they part, a side None where it has ended; None where both traces are alike."""
+    not_compared: int = 0
+    """Steps of the longer trace behind those that were lined up."""
 
 
 def align(left: Trace, right: Trace) -> Alignment:
@@ -51,7 +53,8 @@ def align(left: Trace, right: Trace) -> Alignment:
     for _, begin, end, begin_there, end_there in matcher.get_opcodes():
         mine, yours = ours[start + begin : start + end], theirs[start + begin_there : start + end_there]
         pairs += _in_order(mine, yours)
-    return Alignment(pairs=tuple(pairs), alike=start, parting=parting)
+    beyond = max(len(left.steps), len(right.steps)) - MAX_STEPS
+    return Alignment(pairs=tuple(pairs), alike=start, parting=parting, not_compared=max(beyond, 0))
 
 
 def _in_order(left: Sequence[Step], right: Sequence[Step]) -> Iterator[Pair]:

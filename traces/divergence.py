@@ -31,6 +31,8 @@ VOLATILE: tuple[tuple[str, re.Pattern[str]], ...] = (
 in this order: whatever is replaced here can no longer be told apart (docs/replay.md lists it).
 """
 
+LONGEST = 2_000_000
+"""Characters of a text in which volatile things are looked for: a second's work. No tool of ours gives more."""
 SHOWN = 400
 """Characters of either side that a divergence shows, from a little before where they part."""
 BEFORE = 120
@@ -52,7 +54,11 @@ class Divergence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def without_volatile(text: str) -> str:
-    """`text` with times, durations, addresses, temporary names, ids and process numbers replaced by what they are."""
+    """`text` with times, durations, addresses, temporary names, ids and process numbers replaced by what they are; one
+    of more than `LONGEST` characters as it is.
+    """
+    if len(text) > LONGEST:
+        return text
     for name, pattern in VOLATILE:
         text = pattern.sub(f"<{name}>", text)
     return text

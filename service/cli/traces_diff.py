@@ -91,8 +91,10 @@ def _print(found: Alignment, full: bool) -> None:
         click.echo(_line(pair, width))
     if last < len(found.pairs):
         click.echo(f"    ... {len(found.pairs) - last} more (--full)")
+    if found.not_compared:
+        click.echo(f"    ... {found.not_compared} steps behind these were not compared")
     if found.parting is None:
-        click.echo("both are alike to the end")
+        click.echo(f"both are alike {'so far' if found.not_compared else 'to the end'}")
         return
     click.echo(click.style(_where(found.parting), bold=True))
     expected, got = _around(found.parting)
@@ -159,4 +161,9 @@ def _as_json(found: Alignment) -> dict[str, Any]:
     if found.parting is not None:
         expected, got = _around(found.parting)
         parting = pair(found.parting) | {"first_text": expected, "second_text": got}
-    return {"alike": found.alike, "parting": parting, "steps": [pair(item) for item in found.pairs]}
+    return {
+        "alike": found.alike,
+        "parting": parting,
+        "steps": [pair(item) for item in found.pairs],
+        "not_compared": found.not_compared,
+    }

@@ -73,7 +73,8 @@ def _tell(made: Imported) -> None:
 
     formats = ", ".join(f"{count} {name}" for name, count in made.formats.items())
     traces = "1 trace" if made.traces == 1 else f"{made.traces} traces"
-    print(clean(f"{traces} with {made.turns} turns ({formats}): run {made.run_id}"))
+    turns = "1 turn" if made.turns == 1 else f"{made.turns} turns"
+    print(clean(f"{traces} with {turns} ({formats}): run {made.run_id}"))
     if made.unmapped:
         fields = ", ".join(f"{name} ({count})" for name, count in made.unmapped.most_common())
         print(clean(f"kept in the last step of each trace, having no place of their own: {fields}"))

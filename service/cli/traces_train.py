@@ -35,6 +35,8 @@ def train_command(files: tuple[Path, ...], kind: str, out: Path, seeds: int, as_
     """
     if importlib.util.find_spec("sklearn") is None:
         fail("training needs scikit-learn: pip install 'agentlab-eval[analysis]'")
+    if not out.parent.is_dir():
+        fail(f"--out {out}: there is no folder {out.parent}")
     rebuild = shlex.join(["agentlab", "traces", "train", "--kind", kind, *(file.name for file in files)])
     if kind == "cause":
         scores = _train_causes(files, f"{rebuild} --seeds {seeds} --out {out.name}", out, seeds)

@@ -75,7 +75,10 @@ def write_labels(reader: RunReader, path: Path) -> int:
 
     Raises ConfigError for another ending, OSError.
     """
-    write_durably(path, "".join(written(reader, form_of(path))).encode())
+    form = form_of(path)
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path}: there is no folder {path.parent}")
+    write_durably(path, "".join(written(reader, form)).encode())
     sync_directory(path.parent)
     return sum(1 for _ in reader.labels())
 

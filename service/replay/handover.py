@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from agentlab.models.protocol import DEFAULT_SAMPLING, ChatResponse, Model, ModelError, Sampling, ScoreResponse
+from agentlab.models.passing import PassingModel
+from agentlab.models.protocol import DEFAULT_SAMPLING, ChatResponse, Model, ModelError, Sampling
 from agentlab.models.recorded import RecordedModel
 from agentlab.traces.divergence import without_volatile
 from agentlab.traces.events import Message, ModelCall, Recorder, ToolSpec
@@ -24,7 +25,7 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
     """The system prompt of the turns that follow."""
 
 
-class HandoverModel:
+class HandoverModel(PassingModel):
     """Serves the first `turn` answers of `calls`; then says `change.action`, where there is one; then asks `model`.
 
     Where the conversation at that turn is not the recorded one, volatile things left aside, the world has answered
@@ -32,17 +33,13 @@ class HandoverModel:
     """
 
     def __init__(self, calls: Sequence[ModelCall], turn: int, model: Model, change: Change) -> None:
+        super().__init__(model)
         self._recorded = RecordedModel(calls[:turn], strict=False)
         self._turn = turn
         self._here = calls[turn]
-        self._model = model
         self._action = change.action
         self._system = change.system
         self._asked = 0
-
-    @property
-    def name(self) -> str:
-        return self._model.name
 
     async def chat(
         self,
@@ -61,20 +58,7 @@ class HandoverModel:
             if self._action is not None:
                 return self._say(self._action, tuple(messages), tuple(tools), recorder)
         told = messages if self._system is None else _with_system(messages, self._system)
-        return await self._model.chat(told, tools=tools, sampling=sampling, recorder=recorder, epoch=epoch)
-
-    async def complete(
-        self, prompt: str, *, sampling: Sampling = DEFAULT_SAMPLING, recorder: Recorder | None = None, epoch: int = 0
-    ) -> ChatResponse:
-        return await self._model.complete(prompt, sampling=sampling, recorder=recorder, epoch=epoch)
-
-    async def score(
-        self, prompt: str, continuations: Sequence[str], *, recorder: Recorder | None = None, epoch: int = 0
-    ) -> ScoreResponse:
-        return await self._model.score(prompt, continuations, recorder=recorder, epoch=epoch)
-
-    async def close(self) -> None:
-        return None
+        return await super().chat(told, tools=tools, sampling=sampling, recorder=recorder, epoch=epoch)
 
     def _say(
         self, action: Message, messages: tuple[Message, ...], tools: tuple[ToolSpec, ...], recorder: Recorder | None

@@ -103,7 +103,7 @@ async def test_several_trials_of_a_sample_are_its_epochs(cli: Cli) -> None:
 async def test_a_trace_that_nobody_graded_has_no_score(cli: Cli, reference_data: Path) -> None:
     file = reference_data / "traces_agentprocessbench" / "hotpotqa.jsonl"
     made = await imported(cli, file)
-    assert made["traces"] == 100 and made["kept"]["step_labels"] == 100
+    assert made["traces"] == 100 and made["labels"]["final"] == 100 and "step_labels" not in made["kept"]
     (task,) = (await cli("results", "show", "latest", "--json")).document["tasks"]
     assert task["value"] is None and task["outcomes"]["verifier"] == 100
     shown = await steps(cli)

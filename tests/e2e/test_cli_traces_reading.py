@@ -123,3 +123,29 @@ async def test_chat_rows_otlp_and_parquet_hold_the_same_trials(cli: Cli) -> None
     assert (await cli("traces", "import", "openai")).code == 0
     again = (await cli("traces", "show", "latest", "2", "--json")).document
     assert [step["type"] for step in again] == ["said", "said", "tool_call", "said", "said", "note"]
+
+
+async def test_what_is_too_long_to_be_lined_up_is_not_called_alike(cli: Cli) -> None:
+    talk = [{"role": "assistant", "content": "."}] * 5003
+    cli.write("long.jsonl", json.dumps({"messages": [{"role": "user", "content": "hi"}, *talk]}))
+    await cli("traces", "import", "long.jsonl")
+    said = (await cli("traces", "diff", "latest", "1", "1")).out
+    assert "4 steps behind these were not compared" in said and "alike so far" in said
+    assert (await cli("traces", "diff", "latest", "1", "1", "--json")).document["not_compared"] == 4
+
+
+async def test_words_that_make_no_sense_are_answered_in_a_line(cli: Cli) -> None:
+    run = await tau(cli)
+    for word in ("9" * 30, "\u00b2", "-1", "x" * 5000, "\x1b[2J"):
+        said = (await cli("traces", "show", run, "--", word)).refused(2, "there is no trial", "TASK/SAMPLE@EPOCH")
+        assert len(said) < 400 and "\x1b" not in said
+    for options, words in (
+        (("fork", run, "1", "--step", "1", "--success", "nan"), "no finite number"),
+        (("fork", run, "1", "--step", "1", "--n", "9" * 12), "--n"),
+        (("import", "/dev/zero"), "no regular file"),
+        (("train", "tau.json", "--out", "nowhere/w.json"), "no folder nowhere"),
+    ):
+        (await cli("traces", *options)).refused(2, words)
+    (await cli("label", "export", run, "--out", "nowhere/labels.csv")).refused(2, "no folder nowhere")
+    done = await cli("traces", "export", run, "--format", "openai", "--out", "out", "--json")
+    assert done.document["trials"] == len((await cli("traces", "list", run, "--json")).document)

@@ -88,3 +88,8 @@ def test_prompts_errors_scores_and_missing_steps_count() -> None:
 def test_outputs_of_one_turn_may_come_in_any_order() -> None:
     recorded = trace(asked("a", "b"), answered("a", "1"), answered("b", "2"))
     assert first_divergence(recorded, trace(asked("a", "b"), answered("b", "2"), answered("a", "1"))) is None
+
+
+def test_a_text_of_any_length_takes_no_more_than_a_look() -> None:
+    text = "12:30:01 (a " * 4_000_000
+    assert without_volatile(text) is text

@@ -26,6 +26,8 @@ def read(record: dict[str, Any] | list[Any], source: Source) -> Iterator[Importe
     row: dict[str, Any] = {"messages": record} if isinstance(record, list) else record
     talk = conversation(row.get("messages"), source)
     name = next((row[key] for key in ("id", "sample", "sample_id") if isinstance(row.get(key), (str, int))), "")
+    labels = _labels(row, len(talk.events))
+    rest = rest_of(row, "messages", "model") | talk.kept("messages")
     yield ImportedTrace(
         format=NAME,
         source=source,
@@ -33,8 +35,9 @@ def read(record: dict[str, Any] | list[Any], source: Source) -> Iterator[Importe
         sample=text_of(name) or source.record.rpartition(" ")[2] or source.stem,
         model=row["model"] if isinstance(row.get("model"), str) else "",
         events=tuple(talk.events),
-        labels=_labels(row, len(talk.events)),
-        rest=rest_of(row, "messages", "model") | talk.kept("messages"),
+        labels=labels,
+        rest=rest,
+        unmapped=tuple(key for key in rest if not (labels and key in ("step_labels", "final_label"))),
     )
 
 

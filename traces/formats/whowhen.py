@@ -23,6 +23,7 @@ from agentlab.traces.formats.imported import (
 from agentlab.traces.taxonomy import CAUSE, UNKNOWN
 
 NAME = "whowhen"
+_LABELLED = ("mistake_agent", "mistake_step", "mistake_reason")
 _CORRECT = ("is_correct", "is_corrected")  # both spellings are in the published files
 
 
@@ -49,6 +50,8 @@ def read(record: dict[str, Any], source: Source) -> Iterator[ImportedTrace]:
     correct = next((record[key] for key in _CORRECT if key in record), None)
     if correct is not None and not isinstance(correct, bool):
         raise source.error("true or false is expected", "is_correct")
+    labels = _labels(record, len(talk.events))
+    rest = rest_of(record, "history", "question_ID", "ground_truth", *_CORRECT) | _merged(talk.rest, roles)
     yield ImportedTrace(
         format=NAME,
         source=source,
@@ -57,8 +60,9 @@ def read(record: dict[str, Any], source: Source) -> Iterator[ImportedTrace]:
         events=tuple(talk.events),
         value=None if correct is None else float(correct),
         target=text_of(record.get("ground_truth")),
-        labels=_labels(record, len(talk.events)),
-        rest=rest_of(record, "history", "question_ID", "ground_truth", *_CORRECT) | _merged(talk.rest, roles),
+        labels=labels,
+        rest=rest,
+        unmapped=tuple(key for key in rest if not (labels and key in _LABELLED)),
     )
 
 
