@@ -7,7 +7,8 @@ rows that nothing was fitted to: XSTest in five folds grouped by prompt, and fit
 the other's; Do-Not-Answer fitted to two models' and judged on the third's; Who&When and AgentRx in five folds by
 question. Beside them what costs nothing: string match, a bag of words, the first step, the commonest label. Seeds are
 fixed, and no model is called. The details of each part come first, the table last. Exits with 1 where a bar is missed.
-Needs `agentlab-eval[analysis]`; a part whose data is absent is left out, and said to be.
+Needs `agentlab-eval[analysis]`; a part whose data is absent is left out, and said to be, and so is `locate`, forty
+trials with a thousand forks in boxes, unless it is asked for.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from checks.answers import actions, refusals
 from checks.causes import causes
 from checks.lines import Line, print_table
+from checks.locate import locate
 from checks.speed import speed
 from detectors import alarms
 
@@ -35,14 +37,20 @@ def main() -> int:
         "causes": ("traces_whowhen", lambda given: causes(given.data, given.seeds)),
         "detectors": ("traces_agentrx", lambda given: alarms(given.data)),
         "speed": ("", lambda given: speed()),
+        "locate": ("", lambda given: locate(given.locate_each, given.locate_limit_s)),
     }
+    parser.add_argument("--locate-each", type=int, default=20, help="planted steps of either kind")
+    parser.add_argument("--locate-limit-s", type=float, default=1500.0, help="seconds after which none is begun")
     parser.add_argument("--only", action="append", choices=sorted(parts), help="this part; may be given several times")
     given = parser.parse_args()
     lines: list[Line] = []
     for name, (needed, part) in parts.items():
         if given.only and name not in given.only:
             continue
-        if not (given.data / needed).is_dir():
+        if name == "locate" and not given.only:
+            print("locate: left out, for it takes a quarter of an hour and boxes (--only locate)")
+            continue
+        if needed and not (given.data / needed).is_dir():
             print(f"{name}: left out, for there is no {given.data / needed} (--data or AGENTLAB_DATA names the data)")
             continue
         lines += part(given)
