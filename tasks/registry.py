@@ -13,9 +13,10 @@ import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 from zlib import crc32
 
 from agentlab.tasks.definitions import TaskDefinition, check_task, definitions_in
@@ -140,6 +141,15 @@ def _add_plugins(catalog: Catalog) -> None:
             catalog.problems.append(TaskProblem(point.name, "invalid", message, where))
 
 
+class _AsItIsNow(SourceFileLoader):
+    """Compiles a file each time: Python's own cache takes one that was changed within a second, to the same length,
+    for unchanged.
+    """
+
+    def path_stats(self, path: str) -> Any:
+        raise OSError("no compiled file is looked for")
+
+
 def load_file(path: Path) -> Catalog:
     """Tasks and suites of a Python file, which is the user's own code and runs as such."""
     catalog = Catalog()
@@ -148,8 +158,9 @@ def load_file(path: Path) -> Catalog:
         catalog.problems.append(TaskProblem(str(path), "unknown", "no such task file", str(path)))
         return catalog
     name = f"agentlab_task_file_{resolved.stem}_{crc32(str(resolved).encode()):08x}"
-    spec = importlib.util.spec_from_file_location(name, resolved)
-    if spec is None or spec.loader is None:
+    loader = _AsItIsNow(name, str(resolved))
+    spec = importlib.util.spec_from_file_location(name, resolved, loader=loader)
+    if spec is None or resolved.suffix != ".py":
         catalog.problems.append(TaskProblem(str(path), "invalid", "not a Python file", str(path)))
         return catalog
     folder = str(resolved.parent)
@@ -158,7 +169,7 @@ def load_file(path: Path) -> Catalog:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickling look a module up by its name
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except (Exception, SystemExit) as error:  # noqa: BLE001  a user's file may raise anything; it becomes that task's problem
         del sys.modules[name]
         catalog.problems.append(_import_problem(str(path), error, str(path), file=str(resolved)))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from agentlab.analysis.statistics.intervals import places
 from agentlab.tasks.types import TaskError
 
 if TYPE_CHECKING:
@@ -57,20 +58,21 @@ class Scores:
         column = np.asarray(values, dtype=np.float64)
         n = column.size
 
-        def whole(numbers: ArrayLike | None, default: NDArray[Any]) -> Integers:
-            return default.astype(np.int64) if numbers is None else np.asarray(numbers, dtype=np.int64)
+        def whole(numbers: ArrayLike | None, default: int) -> Integers:
+            # A constant column takes no memory: one number is seen n times.
+            constant = np.broadcast_to(np.int64(default), (n,))
+            return constant if numbers is None else np.asarray(numbers, dtype=np.int64)
 
-        alone = np.full(n, -1)
         named = {name: np.asarray(numbers, dtype=np.float64) for name, numbers in (extra or {}).items()}
         scores = cls(
             column,
-            whole(sample, np.arange(n)),
-            whole(epoch, np.zeros(n)),
-            whole(cluster, alone),
-            whole(group, alone),
+            np.arange(n) if sample is None else whole(sample, 0),
+            whole(epoch, 0),
+            whole(cluster, -1),
+            whole(group, -1),
             group_names,
             named,
-            trials=np.ones(n, dtype=np.int64),
+            trials=whole(None, 1),
         )
         columns = {"sample": scores.sample, "epoch": scores.epoch, "cluster": scores.cluster, "group": scores.group}
         for name, numbers in (columns | named).items():
@@ -119,8 +121,10 @@ class Scores:
         import numpy as np
 
         names = tuple(dict.fromkeys((*self.group_names, *(name for name in groups if name))))
-        present, first, begun = np.unique(self.sample, return_index=True, return_counts=True)
-        of_group = self.group[first]
+        index = places(self.sample)
+        begun = np.bincount(index)
+        present, of_group = np.empty((2, begun.size), dtype=np.int64)
+        present[index], of_group[index] = self.sample, self.group
         missing = np.maximum(epochs - begun, 0)
         sample, group, trials = [present[missing > 0]], [of_group[missing > 0]], [missing[missing > 0]]
         after = int(present.max(initial=-1)) + 1
@@ -187,11 +191,13 @@ def by_sample(scores: Scores) -> Samples:
     """The trials of each sample together."""
     import numpy as np
 
-    _, first, index = np.unique(scores.sample, return_index=True, return_inverse=True)
-    index = index.ravel()
+    index = places(scores.sample)
+    # Some row of each sample: all of them have its cluster.
+    some = np.empty(int(index.max(initial=-1)) + 1, dtype=np.intp)
+    some[index] = np.arange(index.size)
     # Sums in floating point are exact up to 2^53, more trials than a run can have.
-    trials = np.bincount(index, weights=scores.trials, minlength=first.size).astype(np.int64)
-    cluster = scores.cluster[first]
+    trials = np.bincount(index, weights=scores.trials, minlength=some.size).astype(np.int64)
+    cluster = scores.cluster[some]
     # Samples without a cluster get numbers beyond all that were given.
     own = max(int(cluster.max(initial=-1)), -1) + 1 + np.arange(cluster.size)
     return Samples(index, scores.trials, trials, np.where(cluster < 0, own, cluster))

@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes on a shared machine says nothing of it.
+settings.register_profile("agentlab", deadline=None)
+settings.load_profile("agentlab")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

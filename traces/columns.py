@@ -24,7 +24,7 @@ class Columns:
     """
 
     sample: NDArray[np.int64]
-    """Which sample, counted from 0 in the order of their ids."""
+    """Which sample, counted from 0: in the order of their ids, or of their trials where each has one."""
     epoch: NDArray[np.int64]
     cluster: NDArray[np.int64]
     """Which cluster; -1: a cluster of its own."""
@@ -53,8 +53,36 @@ class Totals:
     sandbox_seconds: float
 
 
-def _ints() -> array[int]:
-    return array("q")
+class _Whole:
+    """A column of whole numbers that takes no memory as long as all are the same, as epochs and clusters often are."""
+
+    __slots__ = ("_constant", "_n", "_numbers")
+
+    def __init__(self) -> None:
+        self._constant = 0
+        self._n = 0
+        self._numbers: array[int] | None = None
+
+    def __len__(self) -> int:
+        return self._n
+
+    def append(self, number: int) -> None:
+        if self._numbers is not None:
+            self._numbers.append(number)
+        elif self._n and number != self._constant:
+            self._numbers = array("q", [self._constant]) * self._n
+            self._numbers.append(number)
+        else:
+            self._constant = number
+        self._n += 1
+
+    def as_numpy(self) -> NDArray[np.int64]:
+        """The column, read-only where all are the same. It shares this one's memory: append nothing afterwards."""
+        import numpy as np
+
+        if self._numbers is None:
+            return np.broadcast_to(np.int64(self._constant), (self._n,))
+        return np.asarray(self._numbers)
 
 
 def _floats() -> array[float]:
@@ -65,10 +93,10 @@ def _floats() -> array[float]:
 class ColumnBuilder:
     """Takes rows in the order of `reader._COLUMNS` and gives `Columns`."""
 
-    sample: array[int] = field(default_factory=_ints)
-    epoch: array[int] = field(default_factory=_ints)
-    cluster: array[int] = field(default_factory=_ints)
-    group: array[int] = field(default_factory=_ints)
+    sample: _Whole = field(default_factory=_Whole)
+    epoch: _Whole = field(default_factory=_Whole)
+    cluster: _Whole = field(default_factory=_Whole)
+    group: _Whole = field(default_factory=_Whole)
     value: array[float] = field(default_factory=_floats)
     latencies: bytearray = field(default_factory=bytearray)
     ttfts: bytearray = field(default_factory=bytearray)
@@ -104,10 +132,10 @@ class ColumnBuilder:
         import numpy as np
 
         return Columns(
-            sample=np.asarray(self.sample),
-            epoch=np.asarray(self.epoch),
-            cluster=np.asarray(self.cluster),
-            group=np.asarray(self.group),
+            sample=self.sample.as_numpy(),
+            epoch=self.epoch.as_numpy(),
+            cluster=self.cluster.as_numpy(),
+            group=self.group.as_numpy(),
             group_names=tuple(self.groups),
             value=np.asarray(self.value),
             extra={name: np.asarray(column) for name, column in self.extra.items()},

@@ -40,10 +40,14 @@ _ATTEMPTS = (
 )
 _FINAL = "a.attempt = t.attempt"
 _LAST = " FROM trials t JOIN attempts a ON a.trial = t.trial AND a.attempt = t.attempt WHERE t.task = ?"
+_EPOCHS = "SELECT coalesce(max(epoch), 1) FROM trials WHERE task = ?"
 _COLUMNS = (
-    "SELECT dense_rank() OVER (ORDER BY t.sample) - 1, t.epoch, t.cluster, t.sample_group, a.value, a.scores,"
-    f" a.latencies_ms, a.ttfts_ms{_LAST} ORDER BY t.trial"
+    "SELECT {sample}, t.epoch, t.cluster, t.sample_group, a.value, a.scores, a.latencies_ms, a.ttfts_ms"
+    f"{_LAST} ORDER BY t.trial"
 )
+_RANK = "dense_rank() OVER (ORDER BY t.sample) - 1"
+_ALONE = "row_number() OVER (ORDER BY t.trial) - 1"
+"""Where each sample has one trial, nothing has to be sorted to tell them apart."""
 _TOTALS = (
     "SELECT count(*), coalesce(sum(a.input_tokens), 0), coalesce(sum(a.output_tokens), 0), sum(a.cost_usd),"
     f" coalesce(sum(a.sandbox_seconds), 0.0){_LAST}"
@@ -186,7 +190,9 @@ class RunReader:
     def columns(self, task: str) -> Columns:
         """The last attempts of a task as numpy arrays, read row by row: nothing of Python's is held for each trial."""
         column = ColumnBuilder()
-        for row in self._rows(_COLUMNS, (task,)):
+        epochs = next(self._rows(_EPOCHS, (task,)))[0]
+        query = _COLUMNS.format(sample=_RANK if epochs > 1 else _ALONE)
+        for row in self._rows(query, (task,)):
             column.add(row)
         return column.columns()
 

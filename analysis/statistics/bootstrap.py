@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Literal
 
+from agentlab.analysis.statistics.intervals import places
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
@@ -119,9 +121,9 @@ def _units(n: int, clusters: ArrayLike | None) -> list[NDArray[Any]]:
     ids = np.asarray(clusters).ravel()
     if ids.size != n:
         raise ValueError(f"{n} scores but {ids.size} cluster ids")
-    _, index = np.unique(ids, return_inverse=True)
-    order = np.argsort(index.ravel(), kind="stable")
-    return np.split(order, np.cumsum(np.bincount(index.ravel()))[:-1])
+    index = places(ids)
+    order = np.argsort(index, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(index))[:-1])
 
 
 def _of_means(

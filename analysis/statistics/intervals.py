@@ -55,6 +55,16 @@ def mean_se(values: ArrayLike) -> float:
     return float(array.std(ddof=1) / math.sqrt(array.size))
 
 
+def places(ids: ArrayLike) -> NDArray[np.intp]:
+    """The place of each id among the distinct ones in their order, flat. Ids that already ascend cost no sorting."""
+    import numpy as np
+
+    array = np.asarray(ids).ravel()
+    if array.dtype.kind in "iuf" and bool((array[1:] > array[:-1]).all()):
+        return np.arange(array.size)
+    return np.unique(array, return_inverse=True)[1].ravel()
+
+
 def cluster_sums(values: NDArray[np.float64], clusters: ArrayLike) -> NDArray[np.float64]:
     """The sum of `values` in each cluster. Raises ValueError where the lengths differ."""
     import numpy as np
@@ -62,8 +72,7 @@ def cluster_sums(values: NDArray[np.float64], clusters: ArrayLike) -> NDArray[np
     ids = np.asarray(clusters).ravel()
     if ids.size != values.size:
         raise ValueError(f"{values.size} scores but {ids.size} cluster ids")
-    _, index = np.unique(ids, return_inverse=True)
-    return np.bincount(index.ravel(), weights=values).astype(np.float64)
+    return np.bincount(places(ids), weights=values).astype(np.float64)
 
 
 def clustered_se(values: ArrayLike, clusters: ArrayLike) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import textwrap
 from pathlib import Path
@@ -160,6 +161,15 @@ class TestFiles:
         assert [made.name for made in resolve([str(path)]).tasks] == ["one", "second"]
         assert [made.name for made in resolve([f"{path}::second"]).tasks] == ["second"]
         assert resolve([str(path)]).tasks[0].origin == f"{path}:{len(SOURCE.splitlines()) + 1}"
+
+    def test_a_file_that_was_changed_at_once_and_not_in_length_is_read_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys, "dont_write_bytecode", False)
+        for name in ("one", "two"):
+            path = file_of(tmp_path, f"@task\ndef {name}(): return made()\n")
+            os.utime(path, (1_000_000_000, 1_000_000_000))
+            assert [made.name for made in resolve([str(path)]).tasks] == [name]
 
     def test_imported_tasks_are_not_the_files_own(self, tmp_path: Path) -> None:
         file_of(tmp_path, "@task\ndef original(): return made()\n", "neighbour_tasks.py")
