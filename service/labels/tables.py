@@ -8,12 +8,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from agentlab.analysis.agreement import RESAMPLES, Agreement, Coefficient, Ratings, agreement
 from agentlab.analysis.statistics import wilson
 from agentlab.service.labels.round import SETTLES, settles
 from agentlab.traces.labels import standing
 from agentlab.traces.reader import RunReader
 from agentlab.traces.rows import Label
+from agentlab.traces.taxonomy import FAILURE, FINDING, OF_DETECTOR
 
 SHOWN = ("said", "tool_call", "model_call")
 """The events that are steps to whoever marks them."""
@@ -94,6 +97,8 @@ def judgements(
     for reader in readers:
         wanted = None if not tasks else {row.trial for row in reader.trials() if row.task in tasks}
         labels = [label for label in reader.labels() if wanted is None or label.trial in wanted]
+        if steps and name == FAILURE:
+            labels = list(map(_in_the_scheme, labels))
         kinds = ([label for label in labels if not settles(label)], [label for label in labels if settles(label)])
         held = list(itertools.chain(*map(standing, kinds)))
         for label in held:
@@ -105,6 +110,16 @@ def judgements(
         if steps:
             _leave_unmarked(found, reader, [label for label in held if label.name == name and not settles(label)])
     return found
+
+
+def _in_the_scheme(label: Label) -> Label:
+    """Detectors mark steps by names of their own. To be compared with what people mark they speak as one, in the words
+    of the taxonomy.
+    """
+    if label.source != "detector" or label.name not in (FAILURE, FINDING):
+        return label
+    value = OF_DETECTOR.get(label.value, label.value) if label.name == FINDING else label.value
+    return msgspec.structs.replace(label, name=FAILURE, value=value, author=label.guide, confidence=None, note="")
 
 
 def _leave_unmarked(found: Judgements, reader: RunReader, labels: Iterable[Label]) -> None:

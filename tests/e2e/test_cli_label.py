@@ -333,3 +333,19 @@ async def test_agreement_on_steps_counts_unmarked_ones_and_how_near_the_first_ma
     shown = (await cli("label", "agreement", "latest", "--name", "why", "--steps")).out
     assert "within one" in shown and "(unmarked)" in shown
     (await cli("label", "agreement", "latest", "--name", "nothing", "--steps")).refused(2, "no step", "why")
+
+
+async def test_steps_that_detectors_mark_are_compared_with_those_of_people(cli: Cli) -> None:
+    """A model says the same three times: a detector marks the third, in words of its own, and Ann agrees in ours."""
+    again = {
+        "role": "assistant",
+        "content": "I will look for the order in the list of orders once more, one moment please.",
+    }
+    cli.write("talk.jsonl", json.dumps({"messages": [{"role": "user", "content": "."}, again, again, again]}))
+    await cli("traces", "import", "talk.jsonl")
+    given = {"name": "failure", "value": "plan.looped", "source": "person", "author": "ann", "guide": "failure@2"}
+    add_labels(cli.run_dir, [Label(trial=1, attempt=1, seq=3, **given)])  # type: ignore[arg-type] # its fields
+    found = (await cli("label", "agreement", "latest", "--steps", "--json")).document
+    (pair,) = found["pairs"]
+    assert (pair["first"], pair["second"]) == ("ann", "detector failures/2")
+    assert pair["raw"]["value"] == 1.0 and pair["located"]["same"]["value"] == 1.0
