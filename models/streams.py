@@ -47,6 +47,8 @@ class WireDelta(msgspec.Struct):
 
 class WireChunkChoice(msgspec.Struct):
     delta: WireDelta | None = None
+    message: WireDelta | None = None
+    """The whole answer at once, from servers that stream in form only."""
     text: str | None = None
     finish_reason: str | None = None
     index: int = 0
@@ -61,6 +63,8 @@ class WireChunk(msgspec.Struct):
 
 
 _CHUNK = msgspec.json.Decoder(WireChunk)
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""May open a stream (WHATWG HTML, 9.2.5), and is no part of its first line."""
 
 
 class _Stream(ABC):
@@ -86,7 +90,7 @@ class _Stream(ABC):
         self._begun.append(first)
         if not lines:
             return
-        self._line(b"".join(self._begun))
+        self._line(b"".join(self._begun).removeprefix(_BYTE_ORDER_MARK))
         self._begun = [lines.pop()]
         for line in lines:
             self._line(line)
@@ -101,7 +105,7 @@ class _Stream(ABC):
         if data == b"[DONE]":
             self._done = True
             return
-        if not data:
+        if not data or self._done:
             return
         event = decode(_CHUNK, data)
         if event.error:
@@ -140,12 +144,14 @@ class ChatStream(_Stream):
         self._content: list[str] = []
         self._reasoning: list[str] = []
         self._refusal: list[str] = []
-        self._calls: dict[int, _PartialCall] = {}
+        self._calls: dict[int, list[_PartialCall]] = {}
+        """By index; several where a server gives all of them the same one, or none."""
+        self._some = False
 
     def finish(self) -> ChatResponse:
         if body := self._check_end():
             return read_chat(body, split_thinking=self._split_thinking)
-        calls = [self._calls[index].whole() for index in sorted(self._calls)]
+        calls = [call.whole() for index in sorted(self._calls) for call in self._calls[index]]
         message = WireMessage(
             content="".join(self._content) or (None if calls else ""),
             tool_calls=calls or None,
@@ -159,6 +165,8 @@ class ChatStream(_Stream):
 
     def _take(self, choice: WireChunkChoice) -> bool:
         delta = choice.delta
+        if delta is None and not self._some:
+            delta = choice.message
         if delta is None:
             return False
         thought = delta.reasoning_content or delta.reasoning
@@ -170,8 +178,13 @@ class ChatStream(_Stream):
             self._refusal.append(delta.refusal)
         for position, part in enumerate(delta.tool_calls or ()):
             index = position if part.index is None else part.index
-            self._calls.setdefault(index, _PartialCall()).add(part)
-        return bool(delta.content or thought or delta.refusal or delta.tool_calls)
+            calls = self._calls.setdefault(index, [])
+            if not calls or calls[-1].is_followed_by(part):
+                calls.append(_PartialCall())
+            calls[-1].add(part)
+        told = bool(delta.content or thought or delta.refusal or delta.tool_calls)
+        self._some = self._some or told
+        return told
 
 
 class CompletionStream(_Stream):
@@ -202,6 +215,11 @@ class _PartialCall:
         self._name = ""
         self._arguments: list[str] = []
         self._object: Any = None
+
+    def is_followed_by(self, part: WireToolCall) -> bool:
+        """Whether `part` begins another call: it has a name, and an id that is not this one's."""
+        named = part.function is not None and part.function.name
+        return bool(named and self._name and part.id and self._id and part.id != self._id)
 
     def add(self, part: WireToolCall) -> None:
         self._id = self._id or part.id or ""

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import anyio
-
+from agentlab.service import event_loop
 from agentlab.service.boxes import offered_by
 from agentlab.service.config import RunConfig, default_sandbox
 from agentlab.service.harness import load_harness
@@ -88,7 +87,7 @@ def check_task(
                 runs_dir=runs_dir,
             )
             plan = prepare(config, partial(offered_by, config.sandbox))
-            end = anyio.run(partial(launch, plan, quiet=True, say=lambda sentence: None))
+            end = event_loop.run(partial(launch, plan, quiet=True, say=lambda sentence: None))
             findings.append(_judge(model, task, plan, end))
     return findings
 

@@ -16,7 +16,8 @@ class RunLock:
         """Take the lock. Raises `RunLocked`, naming the process that has it."""
         path = run_dir / "lock"
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            # A run may come from others: through a link the process id would be written over a file of the user's.
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         except OSError as error:
             raise StoreError(f"{path}: {error.strerror}") from error
         try:

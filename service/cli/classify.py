@@ -92,8 +92,7 @@ def _resolved(target: str, runs_dir: Path) -> Path:
 
 
 def _label_rows(path: Path, kind: str, judge: str, key_variable: str, *, as_json: bool) -> None:
-    import anyio
-
+    from agentlab.service import event_loop
     from agentlab.service.answers import classified_rows, judged_rows
 
     def show(row: dict[str, Any]) -> None:
@@ -105,7 +104,7 @@ def _label_rows(path: Path, kind: str, judge: str, key_variable: str, *, as_json
             show(row)
 
     if judge:
-        anyio.run(ask, cast("AnswerKind", kind))
+        event_loop.run(ask, cast("AnswerKind", kind))
         return
     rows: Iterator[dict[str, Any]] = classified_rows(path, cast("AnswerKind", kind))
     for row in rows:
@@ -113,8 +112,7 @@ def _label_rows(path: Path, kind: str, judge: str, key_variable: str, *, as_json
 
 
 def _label_run(path: Path, kinds: tuple[str, ...], judge: str, key_variable: str, *, keep: bool, as_json: bool) -> None:
-    import anyio
-
+    from agentlab.service import event_loop
     from agentlab.service.answers import OF_RUNS, judged_labels_of_run, labels_of_run
     from agentlab.service.labelling import add_labels
     from agentlab.service.safety_rates import NOTHING
@@ -150,7 +148,7 @@ def _label_run(path: Path, kinds: tuple[str, ...], judge: str, key_variable: str
             show(name, label)
 
     if judge:
-        anyio.run(ask, cast("AnswerKind", kinds[0]))
+        event_loop.run(ask, cast("AnswerKind", kinds[0]))
     else:
         for name, label in labels_of_run(path, wanted):
             show(name, label)

@@ -19,8 +19,7 @@ PROMPT_TOKENS = 4_000
 
 def classify_causes(path: Path, *, judge: str, judge_context: int, judge_key: str, store: bool, as_json: bool) -> None:
     """Show the cause of each failed trace, and keep them as labels where asked to. Raises what the service raises."""
-    import anyio
-
+    from agentlab.service import event_loop
     from agentlab.traces.errors import FormatError
 
     async def all_found() -> list[Found]:
@@ -39,7 +38,7 @@ def classify_causes(path: Path, *, judge: str, judge_context: int, judge_key: st
         return found
 
     try:
-        found = anyio.run(all_found)
+        found = event_loop.run(all_found)
     except FormatError as error:
         fail(str(error))
     if store:

@@ -193,8 +193,7 @@ def _carry_out(
     origin: Origin, stage: Stage, change: Change, told: dict[str, Any], n: int, options: dict[str, Any], work: Any
 ) -> Forks:
     """A new run with what `work` makes of its forks."""
-    import anyio
-
+    from agentlab.service import event_loop
     from agentlab.service.board import Board
     from agentlab.service.replay.fork import open_forks
 
@@ -207,7 +206,7 @@ def _carry_out(
             await work(forks)
             return forks
 
-    return anyio.run(go)
+    return event_loop.run(go)
 
 
 def _action(text: str) -> Message:

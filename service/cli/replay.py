@@ -41,8 +41,7 @@ def replay(
     world still answer the same? Without TRIAL, all of them. Exits with 1 where one diverged or could not be carried
     out.
     """
-    import anyio
-
+    from agentlab.service import event_loop
     from agentlab.service.replay.model import replay as replay_trials
     from agentlab.service.replay.stage import set_stage
     from agentlab.traces.reader import RunReader, resolve_run
@@ -55,7 +54,7 @@ def replay(
         async def go() -> Sequence[Replayed]:
             return await replay_trials(stage, reader, board_of(stage, quiet=as_json), say)
 
-        ended = anyio.run(go)
+        ended = event_loop.run(go)
         _print(reader, ended, as_json)
     if any(one.status in ("diverged", "failed") for one in ended):
         raise SystemExit(FAILED)

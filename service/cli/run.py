@@ -173,8 +173,7 @@ def _refuse_what_has_no_way(plan: Plan) -> None:
 def _launch(plan: Plan, resumed: Path | None, *, quiet: bool) -> RunEnd:
     import gc
 
-    import anyio
-
+    from agentlab.service import event_loop
     from agentlab.service.launch import launch
 
     def say(sentence: str) -> None:
@@ -189,7 +188,7 @@ def _launch(plan: Plan, resumed: Path | None, *, quiet: bool) -> RunEnd:
     async def go() -> RunEnd:
         return await launch(plan, resume=resumed, quiet=quiet, say=say)
 
-    return anyio.run(go)
+    return event_loop.run(go)
 
 
 def _warn_of_equal_epochs(plan: Plan, say: Say) -> None:
@@ -209,8 +208,7 @@ def _warn_of_equal_epochs(plan: Plan, say: Say) -> None:
 
 
 def _print_plan(plan: Plan, as_json: bool) -> None:
-    import anyio
-
+    from agentlab.service import event_loop
     from agentlab.service.boxes import absent, isolation_of, room_for
     from agentlab.service.prepare import boxes_table, plan_table
 
@@ -220,7 +218,7 @@ def _print_plan(plan: Plan, as_json: bool) -> None:
     if plan.specs:
         room = room_for(config.sandbox, config.max_sandboxes)
         boxes = boxes_table(plan.specs, isolation_of(config.sandbox), room)
-    why_absent = anyio.run(absent, config.sandbox) if plan.images else ""
+    why_absent = event_loop.run(absent, config.sandbox) if plan.images else ""
     if as_json:
         problems = [{"task": problem.name, "message": problem.message} for problem in plan.problems]
         print(json.dumps({"plan": rows, "boxes": boxes, "absent": why_absent, "problems": problems}, indent=2))

@@ -42,13 +42,12 @@ def check(quick: bool, each: bool, as_json: bool) -> None:
     """Say what this machine offers to run code in: which sandboxes, what they stand on, and what held when a hundred
     programs tried to get out of a box, as seen from outside. Takes about a minute.
     """
-    import anyio
-
+    from agentlab.service import event_loop
     from agentlab.service.sandbox_check import check_sandboxes
 
     progress = Progress()
     with boundary():
-        examined = anyio.run(lambda: check_sandboxes(attacked=not quick, tell=progress.tell))
+        examined = event_loop.run(lambda: check_sandboxes(attacked=not quick, tell=progress.tell))
     progress.end()
     if as_json:
         print(json.dumps([found.as_dict() for found in examined], indent=2))
@@ -107,9 +106,8 @@ def build(image: str, sandbox: str | None) -> None:
     """Build or fetch IMAGE, where it is missing or outdated: from its base image, else from Debian packages. For
     bubblewrap it is unpacked, and then shown in boxes in place of this machine's own system.
     """
-    import anyio
-
     from agentlab.sandboxes import open_backend, unpacking
+    from agentlab.service import event_loop
     from agentlab.service.config import default_sandbox
 
     chosen = sandbox or default_sandbox()
@@ -128,4 +126,4 @@ def build(image: str, sandbox: str | None) -> None:
             await backend.close()
 
     with boundary():
-        print(f"{image} {anyio.run(go)}")
+        print(f"{image} {event_loop.run(go)}")

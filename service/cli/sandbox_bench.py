@@ -24,8 +24,7 @@ def bench(only: tuple[str, ...], as_json: bool) -> None:
     """Measure Docker boxes: commands, files, whole trials, and what a killed runner leaves. Takes three minutes, and
     wants a quiet machine: each figure stands beside a floor of the same run, but not all are slowed down alike.
     """
-    import anyio
-
+    from agentlab.service import event_loop
     from agentlab.service.sandbox_bench import NAMES
     from agentlab.service.sandbox_bench import bench as measured
 
@@ -46,7 +45,7 @@ def bench(only: tuple[str, ...], as_json: bool) -> None:
         return rows
 
     with boundary():
-        rows = anyio.run(go)
+        rows = event_loop.run(go)
     if as_json:
         print(json.dumps([row.as_dict() for row in rows], indent=2))
     else:

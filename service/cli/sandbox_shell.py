@@ -41,9 +41,9 @@ def shell(
 
     Commands may also come from a pipe; then the exit code is that of the last one.
     """
-    import anyio
 
     from agentlab.sandboxes import SandboxError
+    from agentlab.service import event_loop
     from agentlab.service.box_shell import Wanted, box_of, opened
     from agentlab.service.config import default_sandbox
 
@@ -76,7 +76,7 @@ def shell(
             from agentlab.sandboxes import BoxSpec
 
             wanted = Wanted(BoxSpec(image=image) if image else BoxSpec())
-        code = anyio.run(go, wanted)
+        code = event_loop.run(go, wanted)
     raise SystemExit(code)
 
 

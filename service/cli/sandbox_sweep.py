@@ -19,13 +19,13 @@ def sweep(sandbox: str | None, as_json: bool) -> None:
     """Remove boxes of this machine's runners that are no longer alive, as after a crash of the engine or the machine.
     Boxes of runs that go on are left alone.
     """
-    import anyio
+    from agentlab.service import event_loop
 
     async def go() -> list[dict[str, str]]:
         return [row for name in ((sandbox,) if sandbox else LOCAL) for row in await _sweep(name)]
 
     with boundary():
-        removed = anyio.run(go)
+        removed = event_loop.run(go)
     if as_json:
         print(json.dumps(removed, indent=2))
     else:

@@ -49,8 +49,7 @@ def score(
     answer; what an agent did is carried out again from the recording. The new scores go into a file of their own in
     the run's directory, `results show RUN --scores NAME` prints them; the old ones stay.
     """
-    import anyio
-
+    from agentlab.service import event_loop
     from agentlab.service.replay.score import document_of, free_name, grade_again, keep
     from agentlab.service.replay.scorers import find_scorers
     from agentlab.service.replay.stage import set_stage
@@ -73,7 +72,7 @@ def score(
         async def go() -> list[Graded]:
             return await grade_again(stage, reader, board_of(stage, quiet=as_json), say)
 
-        graded = anyio.run(go)
+        graded = event_loop.run(go)
         document = document_of(stage, graded, kept_as, found)
         path = keep(reader.run_dir, document)
         print_scores(document, reader.run_dir, as_json)

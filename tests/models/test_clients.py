@@ -175,6 +175,41 @@ async def test_a_stream_that_breaks_off_is_asked_for_again(endpoint: Endpoint, c
     assert isinstance(recorder.events[0], ModelRetry) and recorder.events[0].kind == "connection"
 
 
+@pytest.mark.parametrize("numbered", [{"index": 0}, {}], ids=["all of them 0", "not at all"])
+async def test_calls_of_a_stream_are_told_apart_by_their_ids(endpoint: Endpoint, client: Any, numbered: Any) -> None:
+    """Some servers stream whole calls and do not count them."""
+    calls = [numbered | tool_call("add", {"a": number}, f"c{number}") for number in (1, 2)]
+    deltas = [{"tool_calls": [call]} for call in calls]
+    endpoint.behave = lambda body, request: stream(request, deltas, finish="tool_calls")
+    opened = await open_model(endpoint.spec(), options(client=client, stream=True))
+    response = await opened.chat(ASK)
+    await opened.close()
+    assert response.message.tool_calls == tuple(
+        ToolCall(id=f"c{number}", name="add", arguments={"a": number}) for number in (1, 2)
+    )
+
+
+FORTY_TWO = b'data: {"choices": [{"delta": {"content": "42"}}]}\n\n'
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        b"\xef\xbb\xbf" + FORTY_TWO + b"data: [DONE]\n\n",
+        FORTY_TWO + b"data: [DONE]\n\n" + FORTY_TWO,
+        b'data: {"choices": [{"message": {"role": "assistant", "content": "42"}, "finish_reason": "stop"}]}\n\n',
+        FORTY_TWO + b'data: {"choices": [{"message": {"content": "42"}, "finish_reason": "stop"}]}\n\n',
+    ],
+    ids=["a byte order mark", "more after the end", "a whole message", "a whole message after its parts"],
+)
+async def test_an_oddly_framed_stream_is_the_same_answer(endpoint: Endpoint, client: Any, events: bytes) -> None:
+    endpoint.behave = lambda body, request: web.Response(body=events, content_type="text/event-stream")
+    opened = await open_model(endpoint.spec(), options(client=client, stream=True))
+    response = await opened.chat(ASK)
+    await opened.close()
+    assert response.message.text == "42"
+
+
 async def test_a_server_that_does_not_stream_is_read_all_the_same(endpoint: Endpoint, client: Any) -> None:
     opened = await open_model(endpoint.spec(), options(client=client, stream=True))
     response = await opened.chat(ASK)

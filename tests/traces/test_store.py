@@ -294,6 +294,17 @@ def test_a_live_run_is_locked_and_names_its_process(tmp_path: Path) -> None:
     RunStore.reopen(tmp_path / "r").close()
 
 
+def test_a_lock_that_is_a_link_writes_over_nothing(tmp_path: Path) -> None:
+    RunStore.create(tmp_path / "r", {}).close()
+    mine = tmp_path / "mine.txt"
+    mine.write_text("kept")
+    (tmp_path / "r" / "lock").unlink()
+    (tmp_path / "r" / "lock").symlink_to(mine)
+    with pytest.raises(StoreError, match="lock: Too many levels of symbolic links"):
+        RunStore.reopen(tmp_path / "r")
+    assert mine.read_text() == "kept"
+
+
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotARun, match=r"is not a run directory: there is no run\.json"):
         RunStore.reopen(tmp_path)

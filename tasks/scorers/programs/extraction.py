@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import itertools
 import re
 import textwrap
 import warnings
@@ -11,9 +12,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 MAX_ANSWER = 200_000
-_FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})[ \t]*([\w+#.-]*)(.*)")
-_PYTHON = frozenset({"", "python", "py", "python3", "python3.11", "py3", "ipython"})
-_CODE_STARTS = re.compile(r"^(?:async def|def|class|import|from|@\w)", re.MULTILINE)
+_FENCE = re.compile(r"[ \t\u200b]*(?:(?:[-*+]|\d{1,3}[.)])[ \t]+)?(`{3,}|~{3,})[ \t]*([\w+#.-]*)(.*)")
+"""A line that opens or closes a block, also as an item of a list."""
+_GLUED_FENCE = re.compile(r"[^`]*[^`\s][ \t]*(`{3,})[ \t]*((?:python|py)[\d.]*)([ \t]*)", re.IGNORECASE)
+"""One at the end of a sentence: "Here it is:```python"."""
+_PYTHON = re.compile(r"(?:i?python|py)?[\d.]*", re.IGNORECASE)
+_CODE_STARTS = re.compile(r"^(?:(?:async def|def|class|import|from)\b|@\w)", re.MULTILINE)
+_MAX_STARTS = 20
 _MAX_CUTS = 40
 """Times that a text is shortened to the line before its fault."""
 _MAX_BLOCKS = 20
@@ -60,9 +65,14 @@ class _Reader:
         """`text`, its common indentation removed where it needs that to parse; None where it does not parse."""
         return next((code for code in (text, textwrap.dedent(text)) if self.tree(code) is not None), None)
 
-    def defines(self, code: str, names: Sequence[str]) -> bool:
+    def defines(self, code: str, names: Sequence[str], *, itself: bool = False) -> bool:
+        """Whether `code` defines all names at its top level; with `itself` no import and no stub counts."""
         tree = self.tree(code)
-        return tree is not None and bool(names) and set(names) <= set(_top_level(tree))
+        if tree is None or not names:
+            return False
+        if itself:
+            tree = ast.Module([node for node in tree.body if not _only_names(node)], [])
+        return set(names) <= set(_top_level(tree))
 
     def has_statements(self, code: str) -> bool:
         tree = self.tree(code)
@@ -104,28 +114,49 @@ def extract_program(answer: str, names: Sequence[str], prompt: str = "") -> Extr
     """The program in `answer` that should define `names`.
 
     A text that as a whole is such a program is taken whole, fences in its strings and all. Of several fenced blocks
-    the last that defines all names counts, behind the blocks that define what it uses and lacks; else all blocks that
-    parse, together. Without a fence the longest part that reads as code counts. `prompt` is a signature that a model
-    may have been asked to continue: an answer that is only the body is put behind it.
+    the last that defines all names counts (one that only imports them, or shows a signature, where no other does),
+    behind the blocks that define what it uses and lacks; else all blocks that parse, together. Without a fence the
+    longest parts that read as code count. `prompt` is a signature that a model may have been asked to continue: an
+    answer that is only the body is put behind it.
     """
     answer = answer.removeprefix("\ufeff")[:MAX_ANSWER].replace("\r\n", "\n").replace("\r", "\n")
     reader = _Reader()
     if reader.defines(answer, names):
         return Extracted(answer, complete=True)
-    blocks, widest = _blocks(answer)
-    texts = [*reversed(blocks)] if blocks else [*_without_fence(reader, answer)]
-    parsing = [code for text in texts if (code := reader.program(text)) is not None]
-    for code in parsing:
-        if reader.defines(code, names):
-            return Extracted(reader.with_helpers(code, parsing), complete=True)
-    together = "\n\n".join(reversed([code for code in parsing if reader.has_statements(code)]))
-    for code in (together, widest):
-        if reader.defines(code, names):
-            return Extracted(code, complete=True)
-    for code in (code for text in texts for code in _continuations(reader, prompt, text)):
-        if reader.defines(code, names) and reader.fault(code) is None:
-            return Extracted(code, complete=True)
-    return Extracted(together, complete=False)
+    readings: list[_Reading] = []
+    for strict in (True, False):
+        reading = _Reading.of(reader, answer, names, strict=strict)
+        if reading.complete is not None:
+            return Extracted(reading.complete, complete=True)
+        readings.append(reading)
+    for text in dict.fromkeys(text for reading in readings for text in reading.texts):
+        for code in _continuations(reader, prompt, text):
+            if reader.defines(code, names) and reader.fault(code) is None:
+                return Extracted(code, complete=True)
+    return Extracted(next((reading.together for reading in readings if reading.together), ""), complete=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What an answer holds, its fences read strictly, or so that whatever stands behind a closing one is let pass."""
+
+    texts: list[str]
+    together: str
+    """All that parses, but for mere expressions."""
+    complete: str | None
+    """A program that defines all names."""
+
+    @classmethod
+    def of(cls, reader: _Reader, answer: str, names: Sequence[str], *, strict: bool) -> _Reading:
+        blocks, widest = _blocks(answer, strict=strict)
+        texts = [*reversed(blocks)] if blocks else [*_without_fence(reader, answer)]
+        parsing = [code for text in texts if (code := reader.program(text)) is not None]
+        together = "\n\n".join(reversed([code for code in parsing if reader.has_statements(code)]))
+        for itself in (True, False):
+            for code in parsing:
+                if reader.defines(code, names, itself=itself):
+                    return cls(texts, together, reader.with_helpers(code, parsing))
+        return cls(texts, together, next((code for code in (together, widest) if reader.defines(code, names)), None))
 
 
 def top_level_names(source: str) -> tuple[str, ...]:
@@ -146,6 +177,16 @@ def _top_level(tree: ast.Module) -> list[str]:
     return names
 
 
+def _only_names(node: ast.stmt) -> bool:
+    """Whether a statement gives its name no content: an import, or a function that is a signature and no more."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return all(
+            isinstance(inner, ast.Pass) or (isinstance(inner, ast.Expr) and isinstance(inner.value, ast.Constant))
+            for inner in node.body
+        )
+    return isinstance(node, ast.Import | ast.ImportFrom)
+
+
 def import_statements(source: str) -> tuple[str, ...]:
     """The import statements at the top level of `source`, one a line. Raises SyntaxError."""
     return tuple(ast.unparse(node) for node in _tree(source).body if isinstance(node, ast.Import | ast.ImportFrom))
@@ -158,36 +199,44 @@ def without_function(source: str, name: str) -> str:
     return ast.unparse(tree)
 
 
-def _blocks(answer: str) -> tuple[list[str], str]:
-    """The last 20 fenced Python blocks, in order, and all that lies between the first and the last fence."""
+def _blocks(answer: str, *, strict: bool) -> tuple[list[str], str]:
+    """The last 20 fenced Python blocks, in order, and all that lies between the first and the last fence. Unless
+    `strict`, a line that begins with the fence of an open block closes it, whatever follows ("```<|im_end|>").
+    """
     blocks: list[str] = []
     lines = answer.split("\n")
     fences: list[int] = []
     opened: tuple[str, str, int] | None = None
     for number, line in enumerate(lines):
-        found = _FENCE.match(line)
+        found = _FENCE.match(line) or (_GLUED_FENCE.fullmatch(line) if opened is None else None)
         if found is None:
             continue
         fence, language, rest = found.groups()
         if opened is None:
             if "`" not in rest:
-                opened = (fence, language.lower(), number)
+                opened = (fence, language, number)
                 fences.append(number)
-        elif fence.startswith(opened[0]) and not language and not rest.strip():
-            if opened[1] in _PYTHON:
+        elif fence.startswith(opened[0]) and not (strict and (language or rest.strip())):
+            if _PYTHON.fullmatch(opened[1]):
                 blocks.append("\n".join(lines[opened[2] + 1 : number]) + "\n")
             opened = None
             fences.append(number)
-    if opened is not None and opened[1] in _PYTHON:
+    if opened is not None and _PYTHON.fullmatch(opened[1]):
         blocks.append("\n".join(lines[opened[2] + 1 :]))
     widest = "\n".join(lines[fences[0] + 1 : fences[-1]]) if len(fences) > 1 else ""
     return blocks[-_MAX_BLOCKS:], widest
 
 
 def _without_fence(reader: _Reader, answer: str) -> Iterator[str]:
+    """The whole answer, and the longest stretches of lines from one that starts like code to where it stops parsing."""
     yield answer
-    if (part := _code_part(reader, answer)) is not None:
-        yield part
+    end = 0
+    for start in itertools.islice(_CODE_STARTS.finditer(answer), _MAX_STARTS):
+        if start.start() >= end:
+            part = _longest_parsing(reader, "", answer[start.start() :].split("\n"))
+            if part is not None:
+                yield part
+                end = start.start() + len(part)
 
 
 def _continuations(reader: _Reader, prompt: str, text: str) -> Iterator[str]:
@@ -198,14 +247,8 @@ def _continuations(reader: _Reader, prompt: str, text: str) -> Iterator[str]:
     yield start + text
     yield start + "    " + text.lstrip()
     yield start + textwrap.indent(textwrap.dedent(text), "    ")
-    if (body := _longest_parsing(reader, start, text.splitlines())) is not None:
+    if (body := _longest_parsing(reader, start, text.split("\n"))) is not None:
         yield body
-
-
-def _code_part(reader: _Reader, answer: str) -> str | None:
-    """The longest stretch of lines from the first that starts like code, up to where it stops parsing."""
-    start = _CODE_STARTS.search(answer)
-    return None if start is None else _longest_parsing(reader, "", answer[start.start() :].splitlines())
 
 
 def _longest_parsing(reader: _Reader, head: str, lines: list[str]) -> str | None:

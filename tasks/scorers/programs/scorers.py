@@ -94,7 +94,7 @@ def program_tests(*, cpu_s: float = PROGRAM_SECONDS) -> Scorer:
         verdict = await grade(_box(context), Job(tests, cpu_s=cpu_s), context.recorder)
         return _score(verdict, answer=program.code)
 
-    return Scorer(name="program_tests", grade=score, version=2, requires=("python",), params={"cpu_s": cpu_s})
+    return Scorer(name="program_tests", grade=score, version=3, requires=("python",), params={"cpu_s": cpu_s})
 
 
 def repository_tests(*, cpu_s: float = REPOSITORY_SECONDS) -> Scorer:
