@@ -20,6 +20,7 @@ def total(xs: List[int]) -> int:
     """
 '''
 WHOLE = "def total(xs):\n    return sum(xs)\n"
+FENCED = f"```python\n{WHOLE}```\n"
 
 COMPLETE = {
     "the code alone": WHOLE,
@@ -32,15 +33,15 @@ COMPLETE = {
     "a usage example after it": f"```python\n{WHOLE}```\nUse it:\n```python\nprint(total([1, 2]))\n```",
     "a shell block after it": f"```python\n{WHOLE}```\n```bash\npython solution.py\n```",
     "a first try before it": f"```python\ndef total(xs):\n    return 0\n```\n\n```python\n{WHOLE}```",
-    "an import of it in a usage example": f"```python\n{WHOLE}```\n```python\nfrom solution import total\nprint(total([1]))\n```",
-    "its signature alone after it": f"```python\n{WHOLE}```\nIts signature:\n```python\ndef total(xs: list) -> int: ...\n```",
-    "its signature and docstring after it": f'```python\n{WHOLE}```\n```python\ndef total(xs):\n    """Add up."""\n```',
+    "an import of it in a usage example": FENCED + "```python\nfrom solution import total\nprint(total([1]))\n```",
+    "its signature alone after it": FENCED + "Its signature:\n```python\ndef total(xs: list) -> int: ...\n```",
+    "its signature and docstring after it": FENCED + '```python\ndef total(xs):\n    """Add up."""\n```',
     "a language with a version": f"```python3.12\n{WHOLE}```\n```python\nprint(total([1]))\n```",
     "a fence as an item of a list": f"* ```python\n  {WHOLE.replace(chr(10), chr(10) + '  ')}\n  ```",
     "a fence at the end of a sentence": f"Here is the code:```python\n{WHOLE}```",
     "words behind the closing fence": f"```python\n{WHOLE}``` This adds.",
     "an end token behind the closing fence": f"```python\n{WHOLE}```<|im_end|>",
-    "a prose line that begins like code": f"I took the names\nfrom the examples, and the\ndefault.\n\n{WHOLE}\nThat is all.",
+    "a prose line that begins like code": f"It is\nfrom the book, the\ndefault.\n\n{WHOLE}\nThat is all.",
     "a line separator in a string": f"I would write:\n\nimport re\nSEPARATOR = '\u2028'\n{WHOLE}\nThat is all.",
     "prose around code without a fence": f"I would write:\n\n{WHOLE}\nThis runs in linear time, doesn't it?",
     "an imported name": "```python\nfrom math import fsum as total\n```",
