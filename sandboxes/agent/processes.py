@@ -255,17 +255,17 @@ def freeze(stopped: bool) -> None:
 _exits: dict[int, int] = {}
 
 
-def reap_strangers() -> None:
+def reap_strangers() -> bool:
     """Collect every dead child. Orphans come to the agent, which is process 1; exits of commands are kept for
-    `take_exits`.
+    `take_exits`. True where none is left: in a box whose first process this is, nobody lives but the agent.
     """
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
-            return
+            return True
         if pid == 0:
-            return
+            return False
         _exits[pid] = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 

@@ -5,9 +5,11 @@ The last tests attack boxes that have holes: what reports containment must also 
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import dataclasses
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -17,7 +19,7 @@ import pytest
 import pytest_asyncio
 from back_ends import usable
 
-from agentlab.sandboxes import BackendName, ownership
+from agentlab.sandboxes import BackendName, BoxSpec, agent, ownership
 from agentlab.sandboxes.attacks import ATTACKS, FAMILIES, LIMITS, Arena, Attack, arena, carry_out
 from agentlab.sandboxes.attacks.scene import Scene, exit_codes_are_true
 from agentlab.sandboxes.docker import backend as docker_backend
@@ -127,6 +129,40 @@ write(folder + "/canary", "owned")
 done()
 """,
 )
+
+
+def with_lent_ids() -> bytes:
+    """The agent, but that it never takes back the real ids which it lends to a program that it starts alone."""
+    sound = agent.bundle()
+    past_ready = 8 + int.from_bytes(sound[4:8], "big")
+    texts = dict(ast.literal_eval(sound[past_ready + 4 :].decode()))
+    name = "agentlab.sandboxes.agent.spawning"
+    forgetful = re.sub(r"os\.setres[ug]id\(0, -1, -1\)", "pass", texts[name])
+    assert forgetful.count("pass") == texts[name].count("pass") + 2
+    changed = repr([*(texts | {name: forgetful}).items()]).encode()
+    return b"text" + sound[4:past_ready] + len(changed).to_bytes(4, "big") + changed
+
+
+OF_THE_KEEPER = [attack for attack in ATTACKS if "keeper" in attack.tries and "box memory" not in attack.needs]
+
+
+@pytest.mark.docker
+async def test_the_real_ids_that_the_keeper_lends_are_of_no_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program could meet them for an instant only: here they stay lent."""
+    backend = await usable("docker")
+    monkeypatch.setattr(docker_backend.agent, "bundle", lambda **_: with_lent_ids())
+    box = await backend.create(BoxSpec())
+    await box.exec(["true"])
+    ids = await box.exec(["grep", "Uid", "/proc/1/status"])
+    assert ids.stdout.split() == [b"Uid:", b"1000", b"0", b"0", b"0"]
+    await box.close()
+    verdicts = await carry_out(backend, OF_THE_KEEPER, tell=print)
+    assert len(verdicts) >= 8
+    assert all(verdict.contained for verdict in verdicts), [verdict for verdict in verdicts if not verdict.contained]
+    monkeypatch.setattr(docker_backend, "container_config", with_hole(**UNFILTERED))
+    (slowed,) = await carry_out(backend, [attack for attack in OF_THE_KEEPER if "slow" in attack.tries], tell=print)
+    await backend.close()
+    assert any("keeper" in said for said in slowed.breaches), "without the filter of system calls they are"
 
 
 @pytest.mark.docker
