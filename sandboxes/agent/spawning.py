@@ -153,8 +153,8 @@ class Starter:
     waits until the child is its program. With others there it may not, as one of the child's user could stop the child
     on its way, and the agent with it. The child has its user from the agent's real ids. They are lent for that moment:
     a program may run before the agent has them back, and can do nothing with that. Signals of a box do not reach its
-    first process, other people's priorities and limits are for nobody to change there (images/seccomp.json), and all
-    else asks for the effective or for all ids, which stay the agent's own.
+    first process, nobody changes the priorities of one that has capabilities, and all else asks for the effective or
+    for all ids, which stay the agent's own.
     """
 
     def __init__(self, users: processes.Users, fork_exec: ForkExec) -> None:
@@ -218,16 +218,16 @@ def _spawn(argv: list[str], programs: list[bytes], env: dict[str, str], pipes: P
     """Start the first of these programs that is one, as the user of the agent's real ids. Raises CannotRunError."""
     ends = (pipes[0][0], pipes[1][1], pipes[2][1])
     actions = [(os.POSIX_SPAWN_DUP2, end, number) for number, end in enumerate(ends)]
-    why = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+    why = errno.ENOENT
     for path in programs:
         try:
             return os.posix_spawn(path, argv, env, file_actions=actions, resetids=True, setsid=True, setsigdef=IGNORED)
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.ENOMEM):
                 raise
-            if error.errno not in MISSING:
-                why = error
-    raise _cannot_run(argv[0], why.errno)
+            if error.errno is not None and error.errno not in MISSING:
+                why = error.errno
+    raise _cannot_run(argv[0], why)
 
 
 def starter(users: processes.Users) -> Starter | None:

@@ -150,7 +150,8 @@ OF_THE_KEEPER = [attack for attack in ATTACKS if "keeper" in attack.tries and "b
 async def test_the_real_ids_that_the_keeper_lends_are_of_no_use(monkeypatch: pytest.MonkeyPatch) -> None:
     """A program could meet them for an instant only: here they stay lent."""
     backend = await usable("docker")
-    monkeypatch.setattr(docker_backend.agent, "bundle", lambda **_: with_lent_ids())
+    forgetful = with_lent_ids()
+    monkeypatch.setattr(agent, "bundle", lambda **_: forgetful)
     box = await backend.create(BoxSpec())
     await box.exec(["true"])
     ids = await box.exec(["grep", "Uid", "/proc/1/status"])
@@ -159,10 +160,7 @@ async def test_the_real_ids_that_the_keeper_lends_are_of_no_use(monkeypatch: pyt
     verdicts = await carry_out(backend, OF_THE_KEEPER, tell=print)
     assert len(verdicts) >= 8
     assert all(verdict.contained for verdict in verdicts), [verdict for verdict in verdicts if not verdict.contained]
-    monkeypatch.setattr(docker_backend, "container_config", with_hole(**UNFILTERED))
-    (slowed,) = await carry_out(backend, [attack for attack in OF_THE_KEEPER if "slow" in attack.tries], tell=print)
     await backend.close()
-    assert any("keeper" in said for said in slowed.breaches), "without the filter of system calls they are"
 
 
 @pytest.mark.docker
