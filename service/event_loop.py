@@ -1,11 +1,9 @@
-"""The event loop of a command, in which a signal is heard at every moment."""
+"""The event loop of a command, in which Ctrl-C is heard at every moment, and between two steps only."""
 
 from __future__ import annotations
 
 import signal
-import socket
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import TypeVar, TypeVarTuple
 
 T = TypeVar("T")
@@ -13,38 +11,40 @@ Arguments = TypeVarTuple("Arguments")
 
 
 def run(function: Callable[[*Arguments], Awaitable[T]], *arguments: *Arguments) -> T:
-    """What `function` comes to, in an event loop of its own.
+    """What `function` comes to, in an event loop of its own. Raises KeyboardInterrupt where Ctrl-C ended it, once all
+    is closed; a second Ctrl-C does not wait for that.
 
-    As `anyio.run`, but for Ctrl-C: asyncio's own handler is called by the interpreter, between two of its steps. A
-    signal that comes after the last of them, and before the loop sleeps until something arrives, would wait as long
-    (seen once on a busy machine, while an endpoint was silent).
-    """
-    import anyio
-
-    async def go() -> T:
-        with _signals_wake_the_loop():
-            return await function(*arguments)
-
-    return anyio.run(go)
-
-
-@contextmanager
-def _signals_wake_the_loop() -> Iterator[None]:
-    """Every signal writes a byte to a socket that the loop watches, whenever it comes and whichever thread it meets.
-
-    A receiver of signals (`anyio.open_signal_receiver`) has a socket of its own, and leaves none.
+    As `anyio.run`, but for Ctrl-C. asyncio's own handler cancels from within the interpreter's signal handler. One that
+    came just before the loop slept was heard only with the next event (seen on a busy machine, while an endpoint was
+    silent), and one within a callback took away what that was about to end. Here the loop is woken, and cancels itself.
     """
     import asyncio
 
-    loop = asyncio.get_running_loop()
-    heard, rung = socket.socketpair()
-    with heard, rung:
-        heard.setblocking(False)
-        rung.setblocking(False)
-        loop.add_reader(heard, heard.recv, 4096)
-        signal.set_wakeup_fd(rung.fileno(), warn_on_full_buffer=False)
+    import anyio
+
+    results: list[T] = []
+    interrupted = False
+
+    async def go() -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+        def interrupt() -> None:
+            nonlocal interrupted
+            interrupted = True
+            loop.remove_signal_handler(signal.SIGINT)
+            if task is not None:
+                task.cancel()
+
+        loop.add_signal_handler(signal.SIGINT, interrupt)
         try:
-            yield
+            results.append(await function(*arguments))
+        except asyncio.CancelledError:
+            if not interrupted:
+                raise
         finally:
-            signal.set_wakeup_fd(-1)
-            loop.remove_reader(heard)
+            loop.remove_signal_handler(signal.SIGINT)
+
+    anyio.run(go)
+    if not results:
+        raise KeyboardInterrupt
+    return results[0]
