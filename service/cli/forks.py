@@ -280,7 +280,7 @@ def _print_located(found: Located, origin: Origin) -> None:
     where = f"step {first}" if first == last else f"steps {first} to {last}"
     print(f"{found.level:.0%} interval: {where}")
     print(f"P(success) is {number(found.before)} before it and {number(found.after)} after it, by {found.forks} forks")
-    if found.before < TOO_HARD:
+    if found.before < TOO_HARD or not any(prefix.chance.successes for prefix in found.prefixes):
         print("forks from before it hardly succeed either: the task may be too hard for this model, whatever the step")
 
 

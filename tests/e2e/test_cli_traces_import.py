@@ -205,3 +205,4 @@ async def test_agentrx_keeps_its_labels_in_a_file_of_its_own(cli: Cli) -> None:
     cli.write("twice.json", json.dumps([rows[0], rows[0]]))
     (await cli("traces", "import", "twice.json", "--labels", "labels.json")).refused(2, "cannot be told")
     (await cli("traces", "import", "runs.json", "--labels", "gone.json")).refused(2, "gone.json")
+    (await cli("traces", "import", "labels.json")).refused(2, "give the file with --labels")

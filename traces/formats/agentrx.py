@@ -40,6 +40,11 @@ def read(record: dict[str, Any], source: Source) -> Iterator[ImportedTrace]:
     return taubench.read(record, source, name=NAME)
 
 
+def are_labels(record: Any) -> bool:
+    """Whether a record is what AgentRx's labels say of one run."""
+    return isinstance(record, dict) and "root_cause" in record and "failures" in record
+
+
 def findings_in(path: Path) -> dict[str, Findings] | None:
     """The labels of a file by the run's task; None where the file holds something else. Raises OSError."""
     if path.suffix != ".json" or path.stat().st_size > MAX_FILE:
@@ -48,7 +53,7 @@ def findings_in(path: Path) -> dict[str, Findings] | None:
         records = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
         return None  # whoever reads traces says what is wrong with it
-    if not isinstance(records, list) or not all(isinstance(r, dict) and "root_cause" in r for r in records):
+    if not isinstance(records, list) or not all(map(are_labels, records)):
         return None
     return {str(record["trajectory_id"]): record for record in records if "trajectory_id" in record}
 

@@ -55,6 +55,9 @@ def _traces(
     name = format_name or detected(record)
     if not name:
         known = ", ".join(FORMATS)
+        if agentrx.are_labels(record):
+            unknown(source.error("these are AgentRx's labels of its runs: give the file with --labels"))
+            return
         unknown(source.error(f"this looks like no trace of a known format ({known}); name it with --format"))
         return
     try:
