@@ -189,8 +189,7 @@ def _print_errors(out: Console, summary: Mapping[str, Any], run: str) -> None:
 def _print_failures(out: Console, summary: Mapping[str, Any], run: str) -> None:
     """Why trials failed, a line a task, and the traces to open first. Older summaries have neither."""
     for task in summary["tasks"]:
-        said = _causes(task.get("failures") or {})
-        if said:
+        for said in _causes(task.get("failures") or {}):
             out.print(Text(clean(f"{task['task']}: {said}")), soft_wrap=True)
     telling = summary.get("telling", ())
     if not telling:
@@ -215,10 +214,12 @@ def _print_safety(out: Console, summary: Mapping[str, Any]) -> None:
             out.print(Text(clean(line)), soft_wrap=True)
 
 
-def _causes(failures: Mapping[str, Any]) -> str:
-    """Failed trials by cause: count, share of the failed ones and its interval; empty where none failed."""
+def _causes(failures: Mapping[str, Any]) -> list[str]:
+    """Failed trials by cause, with count, share of the failed ones and its interval, and of how many no step says why;
+    nothing where none failed.
+    """
     if not failures:
-        return ""
+        return []
     known = failures["causes"]
     said = [f"{cause['label']} {_shared(cause)}" for cause in known[:MAX_CAUSES]]
     if len(known) > MAX_CAUSES:
@@ -228,8 +229,8 @@ def _causes(failures: Mapping[str, Any]) -> str:
     if failures["unknown"]["n"]:
         said.append(f"unknown {_shared(failures['unknown'])}")
     unexplained = failures.get("unexplained")  # summaries from before it was counted have none
-    end = f"; no step says why of {_shared(unexplained)}" if unexplained and unexplained["n"] else ""
-    return f"{failures['n']} not solved: {', '.join(said)}{end}"
+    told = [f"{failures['n']} not solved: {', '.join(said)}"]
+    return [*told, f"no step says why of {_shared(unexplained)}"] if unexplained and unexplained["n"] else told
 
 
 def _shared(cause: Mapping[str, Any]) -> str:

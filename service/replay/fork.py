@@ -247,6 +247,7 @@ async def open_forks(
             _conclude(forks, "finished")
         except BaseException:
             _conclude(forks, "stopped")
+            say(f"what was done is kept in run {store.run_dir.name}")
             raise
         finally:
             store.close()
