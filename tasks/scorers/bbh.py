@@ -7,7 +7,7 @@ import re
 from agentlab.tasks.scorers.choice import choice
 from agentlab.tasks.scorers.match import answer_candidates, match
 from agentlab.tasks.scorers.number import number
-from agentlab.tasks.scorers.text import fold_characters, last_boxed_span, plain
+from agentlab.tasks.scorers.text import fold_characters, last_boxed_span, plain, untagged
 from agentlab.tasks.scorers.verdict import targets, unanswered, unparsable, verdict
 from agentlab.tasks.types import Grade, Sample, Score, ScoreContext, Scorer, Submission, VerifierError
 
@@ -39,7 +39,7 @@ def bbh_answer() -> Scorer:
         assert isinstance(score, Score)
         return score
 
-    return Scorer(name="bbh_answer", grade=grade)
+    return Scorer(name="bbh_answer", grade=grade, version=2)
 
 
 def _last_claim(answer: str) -> str:
@@ -59,9 +59,10 @@ def _grade_brackets(sample: Sample, submission: Submission, context: ScoreContex
     empty = unanswered(submission)
     if empty is not None:
         return empty
-    claim = _boxed_brackets(submission.answer)
+    answer = untagged(submission.answer)
+    claim = _boxed_brackets(answer)
     if claim is None:
-        claim = _last_claim(submission.answer.replace("\\", "").replace("`", "").replace("$", ""))
+        claim = _last_claim(answer.replace("\\", "").replace("`", "").replace("$", ""))
     said = "".join(_BRACKETS.findall(claim.split("\n\n", 1)[0]))
     if not said:
         return unparsable(submission, "no brackets in the answer")
@@ -84,7 +85,8 @@ def _grade_words(sample: Sample, submission: Submission, context: ScoreContext) 
     if empty is not None:
         return empty
     wanted = [_words(target) for target in targets(sample)]
-    claims = [submission.answer, _last_claim(plain(submission.answer)), *answer_candidates(submission.answer)]
+    answer = untagged(submission.answer).strip()
+    claims = [answer, _last_claim(plain(answer)), *answer_candidates(answer), _last_claim(answer)]
     said = [_words(claim) for claim in claims]
     right = any(words in wanted for words in said)
     return verdict(right, answer=" ".join(said[1])[:500])

@@ -22,6 +22,7 @@ from agentlab.tasks.scorers.text import (
     plain,
     statements,
     tail,
+    untagged,
 )
 from agentlab.tasks.scorers.verdict import targets, unanswered, unparsable, verdict
 from agentlab.tasks.types import Sample, Score, ScoreContext, Scorer, Submission
@@ -53,7 +54,19 @@ _CHOSEN = re.compile(
 )
 _LABELLED_LINE = re.compile(rf"^[(\[]?(?P<label>{_LABEL})\s*(?:[)\]][.:,]?|[.:](?!\d))(?:\s|$)")
 _BRACKETED = re.compile(r"[(\[](?P<label>[A-Z]|\d{1,2})[)\]]")
-_LONE_CAPITAL = re.compile(r"(?<![\w'-])(?P<label>[B-HJ-Z]|A(?=\s*(?:,|/|\band\b|\bor\b)\s*[B-Z]\b))(?![\w'-])")
+_LONE_LABEL = re.compile(r"[(\[\"']?(?P<label>[A-Z])[)\]\"']?[.:)]?")
+_LONE_CAPITAL = re.compile(
+    r"(?<![\w'-])(?P<label>[B-HJ-Z]|[AI](?=[^\w\s]|[^\S\n]*(?:\n|\Z))|"
+    r"A(?=\s*(?:,|/|\band\b|\bor\b)\s*[B-Z]\b|\s+(?:is|was|must|fits|because|since)\b))(?![\w'-])"
+)
+"""A letter that stands alone. An article or a pronoun has a word behind it: A and I before anything else are letters
+like all others, or answers would be worth less for being the first choice.
+"""
+_CONCLUDED = re.compile(
+    r"(?:(?:in conclusion|conclusion|result|so|thus|hence|therefore|"
+    r"(?:the\s+)?(?:correct|right|best)\s+(?:option|choice|one)(?:\s+is)?)\b[\s,:]*|answer\s+-\s+)+",
+    re.IGNORECASE,
+)
 _CONNECTIVE = re.compile(
     r"^\s+(?:because|since|as|for|due|given|which|that|by|is|are|was|would|from|in|on|with|based|if|when)\b",
     re.IGNORECASE,
@@ -115,7 +128,7 @@ def lettered(n: int, texts: Sequence[str] = ()) -> Choices:
 
 def extract_choice(text: str, choices: Choices) -> int | None:
     """Index of the choice that `text` settles on, None where it settles on none or on several at once."""
-    text = tail(text)
+    text = untagged(tail(text))
     readable = plain(text).strip()
     if not readable:
         return None
@@ -139,7 +152,7 @@ def _opening_text(readable: str, choices: Choices) -> int | None:
 
 def _line_labels(readable: str) -> Iterator[str]:
     for line in lines_of(readable):
-        found = _LABELLED_LINE.match(line)
+        found = _LABELLED_LINE.match(line) or _LONE_LABEL.fullmatch(line)
         if found is not None:
             yield found["label"]
 
@@ -164,6 +177,8 @@ def _claims(text: str, readable: str, choices: Choices) -> Iterator[tuple[int, i
             yield chosen.start(), index
     lines = lines_of(readable)
     closing = _whole(lines[-1], choices)
+    if closing is None and (concluded := _CONCLUDED.match(last := _last_sentence(lines[-1]))) is not None:
+        closing = _whole(last[concluded.end() :], choices)
     if closing is not None:
         yield readable.rfind(lines[-1]), closing
     boxed = last_boxed_span(text)
@@ -172,6 +187,10 @@ def _claims(text: str, readable: str, choices: Choices) -> Iterator[tuple[int, i
         if index is not None:
             # Wrappers were removed in `readable`: the box is placed by its share of the text.
             yield _place(text, boxed[0], readable), index
+
+
+def _last_sentence(line: str) -> str:
+    return re.split(r"(?<=[.!?;])\s+", line)[-1]
 
 
 def _place(text: str, start: int, readable: str) -> int:
@@ -248,7 +267,9 @@ def choice(*, labels: Labels = "letters", texts: Sequence[str] = ()) -> Scorer:
         return verdict(right, answer=named)
 
     params = {"labels": labels, "texts": list(fixed)}
-    return Scorer(name="choice", grade=grade, params={k: v for k, v in params.items() if v and v != "letters"})
+    return Scorer(
+        name="choice", grade=grade, version=2, params={k: v for k, v in params.items() if v and v != "letters"}
+    )
 
 
 def _offered(sample: Sample, labels: Labels, texts: tuple[str, ...]) -> Choices:

@@ -6,7 +6,7 @@ import re
 import string
 from collections import Counter
 
-from agentlab.tasks.scorers.text import fold_characters, lines_of, normalise, plain, statements, tail
+from agentlab.tasks.scorers.text import fold_characters, lines_of, normalise, plain, statements, tail, untagged
 from agentlab.tasks.scorers.verdict import targets, unanswered, unparsable, verdict
 from agentlab.tasks.types import Sample, Score, ScoreContext, Scorer, Submission
 
@@ -44,7 +44,7 @@ def match(*, articles: bool = True, stated: bool = True) -> Scorer:
         return verdict(False, answer=candidates[-1].strip())
 
     params = {name: value for name, value in (("articles", articles), ("stated", stated)) if not value}
-    return Scorer(name="match", grade=grade, params=params)
+    return Scorer(name="match", grade=grade, version=2, params=params)
 
 
 def answer_candidates(answer: str) -> list[str]:
@@ -52,7 +52,7 @@ def answer_candidates(answer: str) -> list[str]:
 
     Only one claim besides the whole: a list of guesses earns nothing.
     """
-    answer = tail(answer)
+    answer = untagged(tail(answer)).strip()
     readable = plain(answer)
     lines = lines_of(readable)
     said = statements(readable)

@@ -20,6 +20,7 @@ from agentlab.tasks.scorers.text import (
     statements,
     strip_markdown,
     tail,
+    untagged,
 )
 from agentlab.tasks.scorers.verdict import targets, unanswered, unparsable, verdict
 from agentlab.tasks.types import Sample, Score, ScoreContext, Scorer, Submission
@@ -80,12 +81,12 @@ def math_equivalent() -> Scorer:
             return unparsable(submission, f"not an expression that can be compared: {answer[:200]}")
         return verdict(False, answer=answer)
 
-    return Scorer(name="math", grade=grade, version=2)
+    return Scorer(name="math", grade=grade, version=3)
 
 
 def expression(text: str) -> str:
     """The expression that `text` gives as its answer, its delimiters removed; empty where there is none."""
-    text = tail(text)
+    text = untagged(tail(text))
     text = strip_markdown(text.strip()) if "$" not in text and "\\" not in text else text.strip()
     boxed = last_boxed_span(text)
     if boxed is not None:

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from agentlab.tasks.scorers.text import fold_characters, last_boxed_span, plain, statements, strip_markdown, tail
+from agentlab.tasks.scorers.text import (
+    fold_characters,
+    last_boxed_span,
+    plain,
+    statements,
+    strip_markdown,
+    tail,
+    untagged,
+)
 from agentlab.tasks.scorers.verdict import targets, unanswered, unparsable, verdict
 from agentlab.tasks.types import Sample, Score, ScoreContext, Scorer, Submission
 
@@ -103,7 +111,7 @@ def answer_number(text: str) -> Number | None:
     In this order: after the last `####`, in the last `\boxed{}`, in the last "the answer is ..." (after its last `=`),
     else the last number in the text. A claim without a number, such as "the answer is below:", is passed over.
     """
-    text = tail(text)
+    text = untagged(tail(text))
     for claim in _claims(text):
         found = numbers_in(claim.rpartition("=")[2]) or numbers_in(claim)
         if found:
@@ -153,7 +161,9 @@ def number(*, tolerance: float = 0.0, relative_tolerance: float = 0.0) -> Scorer
         return verdict(right, answer=answer.text)
 
     params = {"tolerance": tolerance, "relative_tolerance": relative_tolerance}
-    return Scorer(name="number", grade=grade, params={name: value for name, value in params.items() if value})
+    return Scorer(
+        name="number", grade=grade, version=2, params={name: value for name, value in params.items() if value}
+    )
 
 
 def _equal(answer: Number, target: Number, tolerance: float, relative_tolerance: float) -> bool:

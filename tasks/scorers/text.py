@@ -156,9 +156,19 @@ _DENIED = re.compile(r"^(?:definitely\s+|clearly\s+)?(?:not|neither|never)\b", r
 _CONTRAST = re.compile(r"^[^.\n]{1,60}?\bbut\s+(?:rather\s+)?", re.IGNORECASE)
 
 
+_ANSWER_TAG = re.compile(r"<(/?)(?:final[ _-]?)?answer>", re.IGNORECASE)
+
+
 def tail(text: str) -> str:
     """The last 100,000 characters: what of a text is scored. An answer stands at the end."""
     return text[-LONGEST_ANSWER:]
+
+
+def untagged(text: str) -> str:
+    """`<answer>X</answer>` as a line of its own that states X, as "Answer: X" does."""
+    if "nswer>" not in text and "NSWER>" not in text:
+        return text
+    return _ANSWER_TAG.sub(lambda tag: "\n" if tag[1] else "\nAnswer: ", text)
 
 
 def last_matches(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:

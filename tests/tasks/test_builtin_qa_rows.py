@@ -208,6 +208,11 @@ def test_brackets(answer: str, right: int) -> None:
     assert bbh("brackets", "] ] >", answer, "Complete the sequence. Input: < [ [") == right
 
 
+def test_the_angles_of_tags_are_no_brackets() -> None:
+    assert bbh("brackets", "] ] >", "<answer>] ] ></answer>", "Complete the sequence. Input: < [ [") == 1
+    assert bbh("brackets", ">", "<answer>)</answer>", "Complete the sequence. Input: <") == 0
+
+
 @pytest.mark.parametrize(
     ("answer", "right"),
     [
@@ -216,6 +221,8 @@ def test_brackets(answer: str, right: int) -> None:
         ("1. ant\n2. bee\n3. it&t", 1),
         ("Sorted.\n\nAnswer: **ant bee it&t**", 1),
         ("Answer:\n- ant\n- bee\n- it&t", 1),
+        ("<answer>ant bee it&t</answer>", 1),
+        ("The final answer is: $\\boxed{ant bee it&t}$. I hope it is correct.", 1),
         ("Answer: bee ant it&t", 0),
         ("Answer: ant bee", 0),
     ],

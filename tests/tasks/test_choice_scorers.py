@@ -189,3 +189,60 @@ def test_missing_likelihoods_are_the_verifiers_error() -> None:
         choice_loglikelihood().grade(sample, Submission(answer="A"), CONTEXT)
     with pytest.raises(VerifierError, match="not a number"):
         choice_loglikelihood().grade(sample, Submission(logprobs=(math.nan, 0.0)), CONTEXT)
+
+
+TEN = tuple(f"the text number {number}" for number in range(10))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "{}",
+        "{}.",
+        "{}\n\nExplanation: it follows from the text.",
+        "{}, because it follows from the text.",
+        "({})\n\nThe text says so.",
+        "Therefore {}.",
+        "So, {}",
+        "The correct option is {}",
+        "Result: {}",
+        "Answer - {}",
+        "<answer>{}</answer>",
+        "It follows from the text.\n<answer>\n{}\n</answer>\n",
+        "<think>One of them.</think> <Final_Answer>({})</Final_Answer>",
+    ],
+)
+def test_every_letter_is_read_alike(words: str) -> None:
+    """A and I are words too, but only with another word behind them."""
+    read = {label: letter(words.format(label), TEN) for label in "ABCDEFGHIJ"}
+    assert read == {label: label for label in "ABCDEFGHIJ"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "A good answer needs thought.",
+        "I think it is one of them.",
+        "I would need A to be larger",
+        "A\nfirst\nB\nsecond",
+        "<answer></answer>",
+    ],
+)
+def test_articles_pronouns_and_lists_are_no_letters(answer: str) -> None:
+    assert letter(answer, TEN) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted"),
+    [
+        ("Therefore No.", "No"),
+        ("So, yes", "Yes"),
+        ("Conclusion: No", "No"),
+        ("He lies. Thus: yes.", "Yes"),
+        ("<answer>No</answer>", "No"),
+        ("No news is good news.", ""),
+    ],
+)
+def test_a_conclusion_in_a_word_is_read(answer: str, wanted: str) -> None:
+    index = extract_choice(answer, Choices((), ("Yes", "No")))
+    assert ("" if index is None else ("Yes", "No")[index]) == wanted

@@ -30,6 +30,7 @@ EQUAL = [
     ("\\frac{1}{2}", "0.5"),
     ("\\frac{1}{2}", "\\boxed{\\frac{1}{2}}"),
     ("\\frac{1}{2}", "$1/2$"),
+    ("\\frac{1}{2}", "With 3 of them.\n<answer>\\frac12</answer>"),
     ("\\frac{1}{2}", "50\\%"),
     ("\\frac{1}{2}", "The answer is $\\frac{1}{2}$, not $\\frac13$."),
     ("15\\%", "15"),

@@ -77,6 +77,20 @@ def test_articles_count_unless_they_are_told_not_to() -> None:
     assert graded(match(articles=False), "the dog", "A dog").value == 1
 
 
+@pytest.mark.parametrize(
+    ("scorer", "target"), [(match(), "Paris"), (number(), "18")], ids=lambda value: getattr(value, "name", "")
+)
+def test_an_answer_in_tags_is_the_answer(scorer: Scorer, target: str) -> None:
+    for answer in (
+        f"<answer>{target}</answer>",
+        f"It was 7 or London.\n<answer> {target} </answer>\nAll 3 of them agree.",
+        f"<final_answer>\n{target}\n</final_answer>",
+        f"<answer>{target}",
+    ):
+        assert graded(scorer, target, answer).value == 1, answer
+        assert graded(scorer, "5", answer).value == 0, answer
+
+
 def test_includes_wants_whole_words() -> None:
     assert graded(includes(), "cat", "the CAT sat").value == 1
     assert graded(includes(), "cat", "concatenate").value == 0

@@ -31,7 +31,7 @@ def by_kind() -> Scorer:
         score = kinds[sample.group].grade(sample, submission, context)
         return await score if inspect.isawaitable(score) else score
 
-    return Scorer(name="by_kind", grade=grade, params={kind: scorer.name for kind, scorer in kinds.items()})
+    return Scorer(name="by_kind", grade=grade, version=2, params={kind: scorer.name for kind, scorer in kinds.items()})
 
 
 @task
