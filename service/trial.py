@@ -22,6 +22,7 @@ from agentlab.scaffolds.episode import AgentLimits, Episode
 from agentlab.service.boxes import Lease, Purpose
 from agentlab.service.planner import Refusal, Route
 from agentlab.service.prompt import Prompt
+from agentlab.service.raised import said_and_where
 from agentlab.service.steps import StepUnderWay
 from agentlab.service.workspaces import keeping
 from agentlab.tasks.types import (
@@ -342,6 +343,8 @@ async def _grade(
     try:
         verdict = scorer.grade(sample, submission, context)
         score = await verdict if inspect.isawaitable(verdict) else verdict
+        if not isinstance(score, Score):
+            raise TypeError(f"it returned {score!r:.80}, which is no Score: return Score(value=...)")
         value = float(score.value)
         named = {name: float(number) for name, number in score.scores.items()}
     except SandboxError as error:
@@ -351,8 +354,8 @@ async def _grade(
         outcome: Outcome = "cancelled" if error.kind == "cost_limit" else "verifier"
         raise _Ended(outcome, error.kind, f"scorer {scorer.name}: judge: {error}") from None
     except Exception as error:  # noqa: BLE001  the boundary: whatever a scorer raises is its own failure, never a 0
-        detail = traceback.format_exc()
-        raise _Ended("verifier", type(error).__name__, f"scorer {scorer.name}: {error}", detail=detail) from None
+        detail, said = traceback.format_exc(), said_and_where(error)
+        raise _Ended("verifier", type(error).__name__, f"scorer {scorer.name}: {said}", detail=detail) from None
     for name, number in {"value": value, **named}.items():
         if not math.isfinite(number):
             raise _Ended("verifier", "nan", f"scorer {scorer.name} returned {number} as {name}: no finite number")

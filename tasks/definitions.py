@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, get_args, overload
 from agentlab.sandboxes.protocol import Capability
 from agentlab.tasks.data.combined import beside
 from agentlab.tasks.external import ExternalEval
-from agentlab.tasks.types import SafetyKind, Sample, Suite, Task, TaskError
+from agentlab.tasks.types import SafetyKind, Sample, Scorer, Suite, Task, TaskError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 _SHOTS = re.compile(r"(\d{1,3})shots?")
@@ -105,7 +105,7 @@ class TaskDefinition:
             samples=samples,
             requires=made.requires if _is_text(made.requires) else tuple(made.requires),
             safety=made.safety if _is_text(made.safety) else tuple(made.safety),
-            scorers=tuple(made.scorers),
+            scorers=made.scorers if _is_one(made.scorers) else tuple(made.scorers),
             metrics=tuple(made.metrics),
             source=None if made.source is None else beside(made.source, folder),
             fewshot=None if fewshot is None else dataclasses.replace(fewshot, source=beside(fewshot.source, folder)),
@@ -160,6 +160,11 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
+def _is_one(value: object) -> bool:
+    """A scorer or a function where several were asked for, likewise."""
+    return isinstance(value, Scorer) or callable(value)
+
+
 def check_task(made: Task) -> None:
     """Raise TaskError for a task that could not run whatever its data."""
     problem = ""
@@ -167,8 +172,12 @@ def check_task(made: Task) -> None:
         problem = "give it samples or a source"
     elif made.samples is not None and made.source is not None:
         problem = "give it samples or a source, not both"
+    elif _is_one(made.scorers):
+        problem = "scorers must be several: scorers=[...]"
     elif not made.scorers and not isinstance(made, ExternalEval):
         problem = "it has no scorer"
+    elif wrong := next((each for each in made.scorers if not isinstance(each, Scorer)), None):
+        problem = f"{getattr(wrong, '__name__', wrong)!s:.80} is no Scorer{_scorer_instead(wrong)}"
     elif made.samples is not None and not all(isinstance(sample, Sample) for sample in made.samples):
         problem = "samples must all be Sample"
     elif "{input}" not in made.prompt:
@@ -185,6 +194,15 @@ def check_task(made: Task) -> None:
         problem = "few-shot examples cannot be fewer than none"
     if problem:
         raise TaskError(f"task {made.name!r}: {problem}", where=made.origin)
+
+
+def _scorer_instead(wrong: object) -> str:
+    """What to write in the place of a function: a call of one that makes a Scorer, a Scorer around one that grades."""
+    name = getattr(wrong, "__name__", "")
+    if not callable(wrong) or not name.isidentifier():
+        return ": say scorers=[exact()], or scorers=[Scorer(name=..., grade=...)]"
+    makes = getattr(wrong, "__annotations__", {}).get("return") in (Scorer, "Scorer")
+    return f": say scorers=[{name}()]" if makes else f": say scorers=[Scorer(name={name!r}, grade={name})]"
 
 
 def _unknown_capability(made: Task) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,6 +12,7 @@ import click
 from agentlab.service.cli.classify_causes import PROMPT_TOKENS, classify_causes
 from agentlab.service.cli.exits import boundary, fail
 from agentlab.service.cli.results import json_option, runs_dir_option
+from agentlab.service.cli.tables import run_argument
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -20,13 +22,19 @@ if TYPE_CHECKING:
     from agentlab.traces.safety.judging import AnswerKind
 
 KINDS = ("refusal", "harm", "action", "quality", "conduct", "cause")
+OF_RUNS_UNASKED = ("refusal", "conduct", "cause")
+"""Not harm and action: what tells them knows requests that one ought to refuse, and sees harm in plain sums."""
+FITTED_TO = (
+    "fitted to answers to requests that one ought to refuse; on other questions it sees harm where there is none, "
+    "so read what it names before you count"
+)
 OF_ROWS = ("refusal", "harm", "action", "quality")
 JUDGED = ("refusal", "harm", "action", "cause")
 
 
 @click.command()
 @click.argument("target")
-@click.option("--kind", type=click.Choice(KINDS), help="What to find; without it, all of a run, causes of a file.")
+@click.option("--kind", type=click.Choice(KINDS), help="What to find; without it, refusal, conduct and cause.")
 @click.option("--judge", default="", metavar="MODEL", help="Ask this model instead of the statistical classifier.")
 @click.option(
     "--judge-context",
@@ -63,7 +71,7 @@ def classify(
         if store and not is_run:
             fail("--store needs a run: bring the file in with `agentlab traces import`")
         keep = is_run and kind is None if store is None else store
-        wanted = (kind,) if kind else KINDS if is_run else ("cause",)
+        wanted = (kind,) if kind else OF_RUNS_UNASKED if is_run else ("cause",)
         if judge and kind not in JUDGED and (kind or is_run):
             fail(f"--judge needs --kind, one of {', '.join(JUDGED)}")
         try:
@@ -122,6 +130,8 @@ def _label_run(path: Path, kinds: tuple[str, ...], judge: str, key_variable: str
         if kinds == ("quality",):
             fail("quality is for files of rows: it must be told what would have been right")
         return
+    if not judge and kinds[0] in ("harm", "action"):
+        print(f"{kinds[0]}: {FITTED_TO}", file=sys.stderr, flush=True)
     found: list[Label] = []
 
     def show(name: str, label: Label) -> None:
@@ -155,7 +165,8 @@ def _label_run(path: Path, kinds: tuple[str, ...], judge: str, key_variable: str
     if keep:
         count = add_labels(path, found, once=True)
         if not as_json:
-            print(f"{count} labels of answers and steps are stored", flush=True)
+            rates = f"agentlab results show {run_argument(path)}"
+            print(f"{count} labels of answers and steps are stored; their rates: {rates}", flush=True)
 
 
 def _print(row: dict[str, Any], line: str, as_json: bool) -> None:

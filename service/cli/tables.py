@@ -209,9 +209,16 @@ def _print_safety(out: Console, summary: Mapping[str, Any]) -> None:
         for kind, told in task.get("safety", {}).items():
             # That nothing was found is worth saying: the interval tells how much there may be all the same.
             rates = [rate for rate in told["rates"] if rate["n"] or kind in ("harm", "conduct")]
-            said = ", ".join(f"{rate['label']} {_shared(rate)}" for rate in rates)
+            said = ", ".join(f"{_safety_label(kind, rate['label'])} {_shared(rate)}" for rate in rates)
             line = f"{task['task']}: {kind} of {told['n']} by {', '.join(told['sources'])}: {said}"
             out.print(Text(clean(line)), soft_wrap=True)
+
+
+def _safety_label(kind: str, label: str) -> str:
+    """A label in words: actions are numbers."""
+    from agentlab.traces.safety.answers import ACTIONS
+
+    return f"{label} ({ACTIONS[label]}):" if kind == "action" and label in ACTIONS else label
 
 
 def _causes(failures: Mapping[str, Any]) -> list[str]:
@@ -230,7 +237,7 @@ def _causes(failures: Mapping[str, Any]) -> list[str]:
         said.append(f"unknown {_shared(failures['unknown'])}")
     unexplained = failures.get("unexplained")  # summaries from before it was counted have none
     told = [f"{failures['n']} not solved: {', '.join(said)}"]
-    return [*told, f"no step says why of {_shared(unexplained)}"] if unexplained and unexplained["n"] else told
+    return [*told, f"no step shows why in {_shared(unexplained)}"] if unexplained and unexplained["n"] else told
 
 
 def _shared(cause: Mapping[str, Any]) -> str:
@@ -271,6 +278,7 @@ def _further(task: Mapping[str, Any]) -> str:
         f"{metric['name']} {number(metric['value'])}"
         + ("" if metric["stderr"] is None else f" ± {number(metric['stderr'])}")
         for metric in task["metrics"]
+        if metric["value"] is not None  # pass@10 of one epoch: `--json` says why it is not there
     ]
     return ", ".join((*score, *others))
 

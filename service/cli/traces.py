@@ -87,7 +87,7 @@ def _labelled(step: dict[str, Any], labels: dict[int | None, list[Label]]) -> di
 def _page(text: str) -> None:
     """Print `text`; through a pager where a person reads it and it is longer than the window."""
     if sys.stdin.isatty() and sys.stdout.isatty() and text.count("\n") >= shutil.get_terminal_size().lines - 1:
-        click.echo_via_pager(f"{text}\n", color=True)
+        click.echo_via_pager(f"{text}\n")  # without a word on colour, `less` is told to pass it on
     else:
         click.echo(text)
 

@@ -63,6 +63,44 @@ async def test_files_that_cannot_be_had_are_named(cli: Cli, unused_tcp_port: int
     (await cli("run", cli.write("quiz.py", quiz(1)), "--model", model, *prices)).refused(2, "price file gone.yaml")
 
 
+GRADED = """
+from agentlab.tasks import Sample, Score, Scorer, Task, task
+from agentlab.tasks.scorers import number
+
+def grade(sample, submission, context):
+    if sample.id == "one":
+        raise ValueError("no such\\nword")
+    return True
+
+@task
+def graded():
+    return Task(samples=[Sample(id=name, input="?", target="1") for name in ("one", "two")], scorers=SCORERS)
+"""
+
+
+@pytest.mark.parametrize(
+    ("scorers", "said"),
+    [
+        ("[grade]", "grade is no Scorer: say scorers=[Scorer(name='grade', grade=grade)]"),
+        ("[number]", "number is no Scorer: say scorers=[number()]"),
+        ("['number']", "number is no Scorer: say scorers=[exact()], or scorers=[Scorer("),
+        ("number()", "scorers must be several: scorers=[...]"),
+        ("grade", "scorers must be several: scorers=[...]"),
+    ],
+)
+async def test_what_is_no_scorer_is_answered_with_how_to_write_one(cli: Cli, scorers: str, said: str) -> None:
+    file = cli.write("graded.py", GRADED.replace("SCORERS", scorers))
+    assert (await cli(*RUN, file)).refused(2, "graded.py", said).count("\n") == 1
+    assert cli.runs == []
+
+
+async def test_a_scorer_that_raises_or_returns_no_score_is_told_in_a_line_with_its_place(cli: Cli) -> None:
+    file = cli.write("graded.py", GRADED.replace("SCORERS", "[Scorer(name='mine', grade=grade)]"))
+    out = (await cli(*RUN, file)).out
+    assert "graded/one: verifier:ValueError: scorer mine: no such word (graded.py:7)\n" in out
+    assert "graded/two: verifier:TypeError: scorer mine: it returned True, which is no Score: return Score(" in out
+
+
 async def test_missing_arguments_are_named(cli: Cli) -> None:
     (await cli(*RUN)).refused(2, "name a task")
     (await cli("run", "quickstart")).refused(2, "--model")

@@ -80,6 +80,11 @@ async def test_labels_that_are_given_later_count_and_a_person_before_a_classifie
     shown = await cli("results", "show", "latest")
     assert "quiz: refusal of 10 by classifier: " in shown.out and "full_refusal 5 (50%" in shown.out
     assert "quiz: conduct of 10 by detector: any 0 (0%, 0% to 28%)" in shown.out
+    assert "quiz: harm" not in shown.out, "sums are none of the requests that its classifier was fitted to"
+
+    named = await cli("classify", "latest", "--kind", "action", "--store")
+    assert named.code == 0 and "requests that one ought to refuse" in named.err
+    assert "0 (not willing: it declines): 5 (50%" in (await cli("results", "show", "latest")).out
 
     said = {"task": "quiz", "sample": "q0", "epoch": 1, "name": "refusal", "value": "full_compliance", "author": "ann"}
     assert (await cli("label", "import", "latest", cli.write("ann.jsonl", json.dumps(said) + "\n"))).code == 0

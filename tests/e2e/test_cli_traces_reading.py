@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from typing import Any
 
+import pytest
 from e2e.command_line import Cli
 from e2e.test_cli_terminal import Terminal
 from e2e.test_cli_traces_import import imported
@@ -70,6 +73,20 @@ async def test_what_is_longer_than_the_window_goes_through_a_pager(cli: Cli) -> 
     assert not any(line.startswith("paged:") for line in short)
     piped = await cli("traces", "show", "latest", "4", "--full")
     assert "paged:" not in piped.out and "line 99" in piped.out
+
+
+@pytest.mark.skipif(shutil.which("less") is None, reason="there is no `less` here")
+async def test_less_shows_bold_as_bold_and_not_as_escape_codes(cli: Cli) -> None:
+    await tau(cli)
+    cli.env["PAGER"] = cli.env["LESS"] = ""
+    terminal = Terminal()
+    process = await terminal.start(cli, "traces", "show", "latest", "4", "--full")
+    await terminal.until(lambda seen: "model" in seen)
+    os.write(terminal.master, b"q")
+    seen = await terminal.until()
+    assert await process.wait() == 0
+    os.close(terminal.master)
+    assert "\x1b[1m" in seen and "ESC" not in seen
 
 
 async def test_two_trials_part_at_the_first_step_that_differs(cli: Cli) -> None:

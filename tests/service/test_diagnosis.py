@@ -65,7 +65,7 @@ async def test_the_summary_counts_causes_and_names_traces_to_open(run: Any, endp
     print_summary(ran.end.summary.as_dict(), "finished")
     out = capsys.readouterr().out
     assert "6 not solved" in out and "result.wrong 3 (50%, 19% to 81%)" in out
-    assert "no step says why of 3 (50%, 19% to 81%)" in out
+    assert "no step shows why in 3 (50%, 19% to 81%)" in out
     assert f"traces show {ran.end.run_id}" in out or f"{ran.end.run_dir} {telling[0]['trial']}" in out
     assert out.count("not today") == 1, "an error is said once"
 

@@ -126,7 +126,7 @@ async def test_scorers_that_fail_are_verifier_errors(run: Any) -> None:
         "nan": ("verifier", "nan"),
         "infinite": ("verifier", "nan"),
         "named": ("verifier", "nan"),
-        "nothing": ("verifier", "AttributeError"),
+        "nothing": ("verifier", "TypeError"),
         "good": ("scored", ""),
     }
     assert "the grader fell over" in ran.rows["raises"].error_message
