@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from agentlab.analysis.statistics import (
     Estimate,
     clustered_se,
+    is_nothing,
     mde80,
     mean_interval,
     mean_se,
@@ -118,7 +119,7 @@ def _cut(value: MetricValue) -> MetricValue:
 
 
 def _mde(stderr: float) -> float:
-    return mde80(stderr) if stderr > 0 else math.nan
+    return mde80(stderr) if math.isfinite(stderr) and not is_nothing(stderr) else math.nan
 
 
 def _measured(name: str, estimate: Estimate, note: str = "") -> MetricValue:
@@ -269,7 +270,7 @@ def _error_over_groups(parts: list[MetricValue]) -> tuple[float, float, str]:
 
 
 def _interval(value: float, stderr: float, df: float, clusters: int) -> tuple[str, tuple[float, float]]:
-    if value in (0.0, 1.0):
+    if value in (0.0, 1.0) or (is_nothing(stderr) and 0 <= value <= 1):
         return "wilson-clusters", wilson(value * clusters, clusters)
     if not math.isfinite(stderr):
         return "undefined", UNDEFINED

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 Interval = tuple[float, float]
 UNDEFINED: Interval = (math.nan, math.nan)
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,11 @@ def clustered_se(values: ArrayLike, clusters: ArrayLike) -> float:
     return float(math.sqrt(sums.size / (sums.size - 1) * float((sums**2).sum())) / array.size)
 
 
+def is_nothing(stderr: float) -> bool:
+    """Whether a standard error is 0, what rounding has left of it aside."""
+    return stderr < ROUNDING
+
+
 def wilson(successes: float, n: int, level: float = 0.95) -> Interval:
     """Wilson's score interval of a proportion (Wilson 1927): 20 of 20 gives [0.84, 1]. No items: [0, 1]."""
     if not 0 <= successes <= n:
@@ -138,9 +144,10 @@ def mean_interval(values: ArrayLike, clusters: ArrayLike | None = None, *, epoch
     means that happen to be all 0 or 1 are not taken for single trials. Clusters that all have one item are no
     clusters.
 
-    The t interval has width zero where every score is 0 or every score is 1; such data gets Wilson's interval with
-    the clusters as its sample size (`wilson-clusters`). The t interval is not cut at 0 and 1
-    (the scale is not known here; metrics cut it).
+    The t interval has width zero where no cluster differs from another: every score is 0, or 1, or every sample
+    passed one of its two epochs, or every cluster is half right. Such data gets Wilson's interval with the clusters as
+    its sample size (`wilson-clusters`), scores beyond 0..1 apart. The t interval is not cut at 0 and 1 (the scale is
+    not known here; metrics cut it).
     """
     import numpy as np
 
@@ -154,7 +161,7 @@ def mean_interval(values: ArrayLike, clusters: ArrayLike | None = None, *, epoch
     binary = bool(np.isin(array, (0.0, 1.0)).all())
     if binary and epochs == 1 and count == array.size:
         return Estimate(value, stderr, wilson(float(array.sum()), array.size), "wilson", array.size, count)
-    if value in (0.0, 1.0) and binary:
+    if (value in (0.0, 1.0) and binary) or (is_nothing(stderr) and array.min() >= 0 and array.max() <= 1):
         return Estimate(value, stderr, wilson(value * count, count), "wilson-clusters", array.size, count)
     interval = t_interval(value, stderr, count - 1)
     return Estimate(value, stderr, interval, "t" if count > 1 else "undefined", array.size, count)

@@ -236,3 +236,13 @@ def test_an_mde_beyond_the_whole_scale_is_none() -> None:
     assert math.isnan(value.mde80) and "exceeds the whole scale" in value.note
     assert mean()(Scores.of([70, 0])).mde80 > 1, "other scales are wider"
     assert mean()(Scores.of([1])).note == "1 sample: no standard error"
+
+
+def test_equal_clusters_are_not_certain() -> None:
+    """Two clusters, each half right: no error is seen between them, and still little is known."""
+    halves = mean()(Scores.of([1, 0, 1, 0], [0, 1, 2, 3], cluster=[7, 7, 8, 8]))
+    assert halves.value == 0.5 and halves.stderr == 0 and math.isnan(halves.mde80)
+    assert halves.ci95 == pytest.approx(stats.wilson(1, 2)) and halves.method == "wilson-clusters"
+    alike = grouped()(Scores.of([0.7] * 6, range(6), group=[0, 0, 0, 1, 1, 1], group_names=("a", "b")))
+    assert alike.value == pytest.approx(0.7) and math.isnan(alike.mde80)
+    assert alike.ci95 == pytest.approx(stats.wilson(0.7 * 6, 6))
