@@ -27,7 +27,8 @@ def library() -> Any:
     except ImportError as error:
         raise SandboxError(
             "unavailable",
-            "--sandbox modal needs the `modal` library, which is not installed (pip install 'agentlab-eval[modal]')",
+            "--sandbox modal needs the `modal` library, which is not installed "
+            "(in a clone .venv/bin/pip install -e '.[modal]', else pip install 'agentlab-eval[modal]')",
         ) from error
     return modal
 

@@ -34,7 +34,8 @@ def train_command(files: tuple[Path, ...], kind: str, out: Path, seeds: int, as_
     completions of XSTest, a file a model; for harm (and the six actions) the responses of Do-Not-Answer.
     """
     if importlib.util.find_spec("sklearn") is None:
-        fail("training needs scikit-learn: pip install 'agentlab-eval[analysis]'")
+        how = "in a clone .venv/bin/pip install -e '.[analysis]', else pip install 'agentlab-eval[analysis]'"
+        fail(f"training needs scikit-learn: {how}")
     if not out.parent.is_dir():
         fail(f"--out {out}: there is no folder {out.parent}")
     rebuild = shlex.join(["agentlab", "traces", "train", "--kind", kind, *(file.name for file in files)])

@@ -127,7 +127,8 @@ def _open_bucket(url: str) -> Any:
 
 
 def _needs_extra(what: str, library: str) -> str:
-    return f"{what} need the `{library}` library, which is not installed (pip install 'agentlab-eval[data]')"
+    how = "in a clone .venv/bin/pip install -e '.[data]', else pip install 'agentlab-eval[data]'"
+    return f"{what} need the `{library}` library, which is not installed ({how})"
 
 
 def _hub_answers() -> bool:

@@ -80,7 +80,7 @@ async def test_credentials_that_are_refused_are_told(cli: Cli, account: dict[str
 async def test_without_the_extra_one_sentence_names_it(cli: Cli) -> None:
     cli.write("absent/modal.py", "raise ModuleNotFoundError(\"No module named 'modal'\", name='modal')\n")
     path = os.pathsep.join(filter(None, [str(cli.home / "absent"), os.environ.get("PYTHONPATH")]))
-    said = (await cli(*QUICKSTART, env={"PYTHONPATH": path})).refused(3, "pip install 'agentlab-eval[modal]'")
+    said = (await cli(*QUICKSTART, env={"PYTHONPATH": path})).refused(3, ".venv/bin/pip install -e '.[modal]'")
     assert said.count("\n") == 1
     assert cli.runs == []
 

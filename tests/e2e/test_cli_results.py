@@ -130,6 +130,15 @@ async def test_samples_are_one_row_a_trial_with_its_last_attempt(cli: Cli, endpo
     assert all(row["route"]["agent"] == "direct" for row in rows)
 
 
+async def test_a_pass_at_k_that_has_too_few_epochs_is_no_dash_in_the_summary(cli: Cli) -> None:
+    text = quiz(2).replace("scorers=[", "metrics=[mean(), pass_at(10)], scorers=[")
+    file = cli.write("quiz.py", f"{text}\nfrom agentlab.tasks.metrics import mean, pass_at\n")
+    ended = await cli("run", file, "--model", "reference")
+    assert ended.code == 0 and "pass@10" not in ended.out, ended.err
+    (metric,) = (await cli("results", "show", "latest", "--json")).document["tasks"][0]["metrics"]
+    assert (metric["name"], metric["value"]) == ("pass@10", None)
+
+
 async def test_a_trial_that_was_tried_again_is_one_row_of_samples_and_each_of_attempts(
     cli: Cli, endpoint: Endpoint
 ) -> None:

@@ -38,7 +38,8 @@ def write(trials: Iterable[Trial], out: Path) -> int:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
-        what = "Parquet needs pyarrow, which is not installed: pip install 'agentlab-eval[analysis]'"
+        how = "in a clone .venv/bin/pip install -e '.[analysis]', else pip install 'agentlab-eval[analysis]'"
+        what = f"Parquet needs pyarrow, which is not installed: {how}"
         raise FormatError(f"--format parquet ({error})", "", what) from None
     count = 0
     trial_schema, step_schema = _schema(TRIAL_COLUMNS), _schema(STEP_COLUMNS)
