@@ -292,8 +292,8 @@ class EndpointModel:
             cost_usd=response.cost_usd,
             latency_ms=response.latency_ms,
             ttft_ms=response.ttft_ms,
-            request_id=response.request_id,
-            served_model=response.model,
+            request_id=hide(response.request_id, self._secrets),
+            served_model=response.model if response.model == self.model else hide(response.model, self._secrets),
             cached=response.cached,
             purpose=self._options.purpose,
         )

@@ -380,6 +380,21 @@ async def test_the_key_is_sent_and_never_shown(
     assert "secret" not in str(caught.value) and "***" in str(caught.value)
 
 
+async def test_an_answer_whose_id_repeats_the_key_is_stored_without_it(
+    endpoint: Endpoint, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "sk-very-secret")
+    endpoint.behave = lambda body, request: (
+        chat("42") | {"id": request.headers["Authorization"], "model": "sk-very-secret"}
+    )
+    opened = await open_model(endpoint.spec(), options(client=client, api_key_env="MY_KEY"))
+    recorder = ListRecorder()
+    await opened.chat(ASK, recorder=recorder)
+    await opened.close()
+    (call,) = recorder.events
+    assert isinstance(call, ModelCall) and (call.request_id, call.served_model) == ("Bearer ***", "***")
+
+
 async def test_without_a_key_no_authorization_is_sent(
     endpoint: Endpoint, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
