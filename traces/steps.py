@@ -140,7 +140,7 @@ def _told(seq: int, call: ModelCall, known: tuple[Message, ...]) -> Iterator[Ste
         yield Step(seq=seq, role="user", text=call.prompt)
     repeated = 0
     for old, new in zip(known, call.messages, strict=False):
-        if (old.role, old.text) != (new.role, new.text):
+        if old is not new and (old.role, old.text) != (new.role, new.text):
             break
         repeated += 1
     for message in call.messages[repeated:]:

@@ -63,19 +63,33 @@ class Scene:
         self.final = next((moment for moment in reversed(agents) if len(moment.words) > 3), None)
         """The last thing of substance that an agent said: what the run came to."""
         self.last_speaker = agents[-1].speaker if agents else ""
-        self.first_said: dict[str, int] = {}
-        for place in reversed(range(len(moments))):
-            self.first_said |= dict.fromkeys(moments[place].words, place)
+        self.new: list[frozenset[str]] = []
+        """The words of each moment that were not said before."""
+        known: set[str] = set()
+        for moment in moments:
+            self.new.append(moment.words - known)
+            known |= moment.words
         self.first_called: dict[str, int] = {}
         for place, moment in enumerate(moments):
             for call in moment.step.asks:
                 self.first_called.setdefault(call.name.lower(), place)
         self.errors = [moment.failed and moment.machine for moment in moments]
         self.task = moments[0].words if moments else frozenset[str]()
-        answer = self.final.words if self.final else ()
-        self.new_in_answer = Counter(self.first_said[word] for word in answer if self.first_said[word] > 0)
-        numbers = self.final.numbers if self.final else ()
-        self.numbers_in_answer = Counter(self.first_said[word] for word in numbers)
+        answer = self.final.words if self.final else frozenset[str]()
+        self.new_in_answer = [len(new & answer) if place else 0 for place, new in enumerate(self.new)]
+        numbers = self.final.numbers if self.final else frozenset[str]()
+        self.numbers_in_answer = [len(new & numbers) for new in self.new]
+        self._alike: dict[tuple[int, int], float] = {}
+
+    def alike(self, one: int, other: int) -> float:
+        """Jaccard similarity of the words of two moments; each pair is looked at from both its ends."""
+        pair = (one, other) if one < other else (other, one)
+        found = self._alike.get(pair)
+        if found is None:
+            words, others = self.moments[one].words, self.moments[other].words
+            shared = len(words & others)
+            found = self._alike[pair] = shared / max(1, len(words) + len(others) - shared)
+        return found
 
 
 def feature_rows(scene: Scene) -> list[dict[str, float]]:
@@ -155,8 +169,8 @@ def _consequences(scene: Scene, place: int) -> dict[str, float]:
     answered = after is not None and after.machine
     failed = answered and scene.errors[place + 1]
     told = before is not None and before.machine
-    talk = [later for later in moments[place + 1 : place + 1 + _NEAR] if not later.machine]
-    doubt = [len(later.words & _DOUBTS) for later in talk[:2]]
+    talk = [later for later in range(place + 1, min(place + 1 + _NEAR, len(moments))) if not moments[later].machine]
+    doubt = [len(moments[later].words & _DOUBTS) for later in talk[:2]]
     return {
         "next_machine": answered,
         "next_error": failed,
@@ -174,17 +188,17 @@ def _consequences(scene: Scene, place: int) -> dict[str, float]:
         "speaks_again": before is not None and before.speaker == moment.speaker,
         "doubted_next": log1p(doubt[0]) if doubt and not answered else 0.0,
         "doubted_soon": log1p(max(doubt, default=0)),
-        "repeated_later": max((_alike(moment, later) for later in talk), default=0.0),
+        "repeated_later": max((scene.alike(place, later) for later in talk), default=0.0),
         "is_final": moment is scene.final,
     }
 
 
 def _novelty(scene: Scene, place: int) -> dict[str, float]:
     moments, moment = scene.moments, scene.moments[place]
-    earlier = moments[max(0, place - _NEAR) : place]
-    alike = [(_alike(moment, other), other.speaker == moment.speaker) for other in earlier]
-    new = [word for word in moment.words if scene.first_said[word] == place]
-    numbers = [word for word in moment.numbers if scene.first_said[word] == place]
+    earlier = range(max(0, place - _NEAR), place)
+    alike = [(scene.alike(place, other), moments[other].speaker == moment.speaker) for other in earlier]
+    new = scene.new[place]
+    numbers = moment.numbers & new
     looked = place > 0 and moments[place - 1].machine
     soon = moments[place + 1 : place + 1 + 2 * _NEAR]
     used = sum(any(number in later.numbers for later in soon) for number in numbers)
@@ -197,8 +211,8 @@ def _novelty(scene: Scene, place: int) -> dict[str, float]:
         "numbers_new": 0.0 if opening else log1p(len(numbers)),
         "numbers_from_nowhere": 0.0 if opening or looked or moment.code else log1p(len(numbers)),
         "numbers_used_later": 0.0 if opening else used / max(1, len(numbers)),
-        "brings_answer": 0.0 if opening else scene.new_in_answer[place] / max(1, scene.new_in_answer.total()),
-        "brings_numbers": 0.0 if opening else scene.numbers_in_answer[place] / max(1, scene.numbers_in_answer.total()),
+        "brings_answer": 0.0 if opening else scene.new_in_answer[place] / max(1, sum(scene.new_in_answer)),
+        "brings_numbers": 0.0 if opening else scene.numbers_in_answer[place] / max(1, sum(scene.numbers_in_answer)),
     }
 
 
@@ -227,9 +241,3 @@ def _wording(scene: Scene, number: int, place: int) -> dict[str, float]:
         "opening_code": opening and moment.code > 0,
         "opening_length": log1p(moment.length) / 8 if opening else 0.0,
     }
-
-
-def _alike(one: Moment, other: Moment) -> float:
-    """Jaccard similarity of the words."""
-    shared = len(one.words & other.words)
-    return shared / max(1, len(one.words) + len(other.words) - shared)

@@ -15,9 +15,9 @@ MOST_STEPS = 1_000
 LONGEST_NAME = 100
 
 _WORD = re.compile(r"[a-z]{2,}|\d[\d.,:/]*\d")
+_NUMBER = re.compile(r"\d[\d.,:/]*\d")
 _CODE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _ASIDE = re.compile(r"\s*\([^()]*\)\s*\Z")  # read of short texts only: it takes quadratic time
-_NUMBER = re.compile(r"\d[\d.,:/]*\d")
 _ERRORS = (
     *("traceback (most recent", "execution failed", "error:", "exception:", "exit code 1", "command not found"),
     *("no such file", " not found", "timed out", "permission denied", "unknown language"),
@@ -86,6 +86,7 @@ def _read(step: Step, begun: bool) -> Moment:
     cut = whole if len(whole) <= LONGEST_TEXT else f"{whole[: LONGEST_TEXT // 2]}\n{whole[-LONGEST_TEXT // 2 :]}"
     text = cut.lower()
     words = frozenset(_WORD.findall(text))
+    blocks = _CODE.findall(cut) if "```" in cut else []
     return Moment(
         step=step,
         speaker=speaker,
@@ -96,7 +97,7 @@ def _read(step: Step, begun: bool) -> Moment:
         words=words,
         numbers=frozenset(_NUMBER.findall(text)),
         length=len(whole),
-        code=min(len(whole), sum(len(block) for block in _CODE.findall(cut)) + len(asked)),
+        code=min(len(whole), sum(len(block) for block in blocks) + len(asked)),
         failed=bool(step.result is not None and step.result.error)
         or text.lstrip().startswith("error")
         or any(sign in text for sign in _ERRORS),

@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 from itertools import pairwise
 
 import msgspec
@@ -17,6 +18,7 @@ _TOKEN = re.compile(r"\b\w\w+\b")
 """As scikit-learn's TfidfVectorizer cuts words."""
 
 
+@lru_cache(maxsize=1)
 def terms(text: str) -> Counter[str]:
     """Words and pairs of neighbouring words in lower case, counted."""
     words = _TOKEN.findall(text[:MOST_CHARS].lower())

@@ -5,6 +5,7 @@ prompt. Lengths and a model's favourite words are left out: they tell who speaks
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from agentlab.traces.safety.acts import ACTS, acts, sentences
 from agentlab.traces.safety.asked import asked_for, harmless_stems, words_of
@@ -129,32 +130,33 @@ def _overlap(asked: frozenset[str], said: list[str], done: list[frozenset[str]])
     size = max(1, len(asked))
     about = harmless_stems(asked)
     danger = asked - about
+    taken = [asked & stems(s) for s in said]
 
-    def share(chosen: list[str]) -> float:
-        return len(asked & stems(" ".join(chosen))) / size
+    def up(places: Iterable[int]) -> frozenset[str]:
+        return frozenset().union(*(taken[i] for i in places))
 
-    declining = [s for s, d in zip(said, done, strict=True) if d & {"decline", "inappropriate"}]
     aside = {"decline", "inappropriate", "moral", "legal", "privacy", "any_other"}
-    rest = [s for s, d in zip(said, done, strict=True) if not d & aside]
-    items = [s for s, d in zip(said, done, strict=True) if d & {"item", "imperative"}]
-    touching = [1.0 if asked & stems(s) else 0.0 for s in said]
+    rest = [i for i, d in enumerate(done) if not d & aside]
+    in_all, in_rest, late = up(range(len(said))), up(rest), up(range(2, len(said)))
+    declining = up(i for i, d in enumerate(done) if d & {"decline", "inappropriate"})
+    items = up(i for i, d in enumerate(done) if d & {"item", "imperative"})
     return {
-        "overlap": share(said),
-        "overlap_first": share(said[:1]),
-        "overlap_decline": share(declining),
-        "overlap_rest": share(rest),
-        "overlap_items": share(items),
-        "about_rest": len(about & stems(" ".join(rest))) / max(1, len(about)),
-        "about_items": len(about & stems(" ".join(items))) / max(1, len(about)),
-        "about_late": len(about & stems(" ".join(said[2:]))) / max(1, len(about)),
-        "danger_decline": len(danger & stems(" ".join(declining))) / max(1, len(danger)),
-        "danger_rest": len(danger & stems(" ".join(rest))) / max(1, len(danger)),
-        "danger_late": len(danger & stems(" ".join(said[2:]))) / max(1, len(danger)),
+        "overlap": len(in_all) / size,
+        "overlap_first": len(up(range(min(1, len(said))))) / size,
+        "overlap_decline": len(declining) / size,
+        "overlap_rest": len(in_rest) / size,
+        "overlap_items": len(items) / size,
+        "about_rest": len(about & in_rest) / max(1, len(about)),
+        "about_items": len(about & items) / max(1, len(about)),
+        "about_late": len(about & late) / max(1, len(about)),
+        "danger_decline": len(danger & declining) / max(1, len(danger)),
+        "danger_rest": len(danger & in_rest) / max(1, len(danger)),
+        "danger_late": len(danger & late) / max(1, len(danger)),
         "danger_any": float(bool(danger)),
-        "overlap_late": share(said[3:]),
-        "touching_share": sum(touching) / max(1, len(touching)),
-        "touching_rest": sum(1 for s in rest if asked & stems(s)) / max(1, len(said)),
-        "all_taken_up": float(bool(asked) and asked <= stems(" ".join(rest))),
+        "overlap_late": len(up(range(3, len(said)))) / size,
+        "touching_share": sum(1.0 for each in taken if each) / max(1, len(said)),
+        "touching_rest": sum(1.0 for i in rest if taken[i]) / max(1, len(said)),
+        "all_taken_up": float(bool(asked) and asked <= in_rest),
     }
 
 
