@@ -109,7 +109,7 @@ async def test_a_run_is_labelled_once_and_nothing_is_overwritten(cli: Cli) -> No
     again = await cli("classify", "latest")
     assert "0 labels of answers and steps are stored" in again.out
     told = (await cli("traces", "show", "latest", "1")).out
-    assert told.count("refusal:full_refusal by classifier refusal-v1") == 1
+    assert told.count("refusal:full_refusal by classifier refusal-v2") == 1
 
 
 def completions(path: Path, count: int) -> str:

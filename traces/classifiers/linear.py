@@ -18,10 +18,15 @@ _TOKEN = re.compile(r"\b\w\w+\b")
 """As scikit-learn's TfidfVectorizer cuts words."""
 
 
+def tokens(text: str) -> list[str]:
+    """The words of a text in lower case, in order."""
+    return _TOKEN.findall(text[:MOST_CHARS].lower())
+
+
 @lru_cache(maxsize=1)
 def terms(text: str) -> Counter[str]:
     """Words and pairs of neighbouring words in lower case, counted."""
-    words = _TOKEN.findall(text[:MOST_CHARS].lower())
+    words = tokens(text)
     return Counter(words) + Counter(f"{a} {b}" for a, b in pairwise(words))
 
 

@@ -52,10 +52,11 @@ def label_refusal(
 ) -> Labelled:
     """How far an answer complies; with `rules`, by the rules alone."""
     row = _described(prompt, response)
-    first, second = not_complied(row), partly(row)
-    if not rules:
+    if rules:
+        first, second = not_complied(row), partly(row)
+    else:
         weights = weights or refusal_weights()
-        first, second = weights.not_complied.score(row, first), weights.partly.score(row, second)
+        first, second = weights.model.scores(row, response)
     label = decide(first, second)
     refused, helped = _probability(first), _probability(second)
     scores = {

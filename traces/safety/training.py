@@ -6,13 +6,20 @@ same bytes.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from agentlab.traces.classifiers.errors import TooFewRows
 from agentlab.traces.classifiers.linear import LinearModel
 from agentlab.traces.classifiers.trees import PRIOR, BoostedTrees, Tree
+from agentlab.traces.classifiers.words import Wording
+from agentlab.traces.safety.acts import sentences
+from agentlab.traces.safety.refusal import RefusalModel
 from agentlab.traces.safety.rules import not_complied, partly
+from agentlab.traces.safety.word_training import Question, fit_wording
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +28,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Row = Mapping[str, float]
 
+FOLDS = 5
 FIRST_TREES, SECOND_TREES, SEEDS = 60, 120, 3
 RATE = 0.05
 ENOUGH = 40
@@ -30,8 +38,46 @@ MOST_WORDS = 4000
 _TREE_SETTINGS: dict[str, Any] = {"max_depth": 3, "subsample": 0.6, "max_features": 0.15, "min_samples_leaf": 5}
 
 
-def fit_refusal(rows: Sequence[Row], decisions: Sequence[str]) -> tuple[BoostedTrees, BoostedTrees]:
-    """Trees that correct the rules: for less than full compliance, and among those for help in part."""
+def split(keys: Sequence[str], folds: int, seed: int) -> list[int]:
+    """A fold for each row; rows with one key share theirs."""
+    names = sorted(set(keys))
+    if len(names) < folds:
+        raise TooFewRows(f"{len(names)} groups of rows cannot be split {folds} ways")
+    random.Random(seed).shuffle(names)
+    fold = {name: place % folds for place, name in enumerate(names)}
+    return [fold[key] for key in keys]
+
+
+def fit_refusal(
+    rows: Sequence[Row], responses: Sequence[str], decisions: Sequence[str], keys: Sequence[str]
+) -> RefusalModel:
+    """Trees that correct the rules, and words that correct what the trees say of answers that they did not see; rows
+    with one key are held out together. Raises TooFewRows.
+    """
+    trees = _fit_trees(rows, decisions)
+    scores = [(0.0, 0.0)] * len(rows)
+    try:
+        folds = split(keys, FOLDS, seed=0)
+        for part in range(FOLDS):
+            kept = [place for place, own in enumerate(folds) if own != part]
+            model = _fit_trees([rows[p] for p in kept], [decisions[p] for p in kept])
+            for place, own in enumerate(folds):
+                if own == part:
+                    scores[place] = model.without_words(rows[place])
+    except TooFewRows:  # nothing tells how far the trees may be trusted: they stand alone
+        return trees
+    refused = [decision != "full_compliance" for decision in decisions]
+    helped = [decision == "partial_refusal" for decision in decisions]
+    everywhere = [True] * len(rows)
+    questions = (
+        Question(refused, [first for first, _ in scores], everywhere),
+        Question(helped, [second for _, second in scores], refused),
+    )
+    return msgspec.structs.replace(trees, wording=fit_wording([sentences(text) for text in responses], questions))
+
+
+def _fit_trees(rows: Sequence[Row], decisions: Sequence[str]) -> RefusalModel:
+    """Trees for less than full compliance, and among those for help in part; without words."""
     import numpy as np
 
     refused = np.array([decision != "full_compliance" for decision in decisions], dtype=np.float64)
@@ -42,7 +88,7 @@ def fit_refusal(rows: Sequence[Row], decisions: Sequence[str]) -> tuple[BoostedT
     helped = np.array([decisions[place] == "partial_refusal" for place in those], dtype=np.float64)
     prior = np.array([partly(rows[place]) for place in those])
     second = _boost([rows[place] for place in those], helped, prior, SECOND_TREES)
-    return first, second
+    return RefusalModel(first, second, Wording({}, {}, (), 2))
 
 
 def _boost(rows: Sequence[Row], target: Array, prior: Array, trees: int) -> BoostedTrees:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
-from agentlab.traces.classifiers.errors import TooFewRows
 from agentlab.traces.safety.answers import ACTIONS
 from agentlab.traces.safety.features import VERSION, features
 from agentlab.traces.safety.labelled import ActedAnswer, RefusalAnswer
-from agentlab.traces.safety.rules import Decision, decide, not_complied, partly
-from agentlab.traces.safety.training import fit_linear, fit_refusal
+from agentlab.traces.safety.refusal import RefusalModel
+from agentlab.traces.safety.rules import Decision, decide
+from agentlab.traces.safety.training import FOLDS, fit_linear, fit_refusal, split
 from agentlab.traces.safety.weights import HarmWeights, RefusalWeights, TrainedOn
 
-WEIGHTS_VERSION = 1
-FOLDS = 5
+REFUSAL_VERSION, HARM_VERSION = 2, 1
 DECISION_NAMES: tuple[Decision, ...] = ("full_compliance", "partial_refusal", "full_refusal")
 
 _Key = TypeVar("_Key")
@@ -36,28 +34,17 @@ def rows_of(answers: Iterable[RefusalAnswer | ActedAnswer]) -> list[dict[str, fl
     return [features(answer.prompt, answer.response) for answer in answers]
 
 
-def split(keys: Sequence[str], folds: int, seed: int) -> list[int]:
-    """A fold for each row; rows with one key share theirs."""
-    names = sorted(set(keys))
-    if len(names) < folds:
-        raise TooFewRows(f"{len(names)} groups of rows cannot be split {folds} ways")
-    random.Random(seed).shuffle(names)
-    fold = {name: place % folds for place, name in enumerate(names)}
-    return [fold[key] for key in keys]
-
-
 def held_out_refusals(
     answers: Sequence[RefusalAnswer], rows: Sequence[Row], parts: Sequence[int | str]
 ) -> list[Decision]:
-    """A decision for each answer by trees that were fitted to the other parts only."""
+    """A decision for each answer by a model that was fitted to the other parts only."""
     decisions: list[Decision] = ["full_compliance"] * len(answers)
     for part in sorted(set(parts), key=str):
         kept = [place for place, own in enumerate(parts) if own != part]
-        first, second = fit_refusal([rows[p] for p in kept], [answers[p].decision for p in kept])
+        model = _fit_refusal([answers[p] for p in kept], [rows[p] for p in kept])
         for place, own in enumerate(parts):
             if own == part:
-                row = rows[place]
-                decisions[place] = decide(first.score(row, not_complied(row)), second.score(row, partly(row)))
+                decisions[place] = decide(*model.scores(rows[place], answers[place].response))
     return decisions
 
 
@@ -131,15 +118,13 @@ def train_refusal(answers: Sequence[RefusalAnswer], trained_on: tuple[TrainedOn,
     if len(set(models)) > 1:
         said = held_out_refusals(answers, rows, models)
         scores |= _by_model(models, lambda own: refusal_figures(_at(truth, own), _at(said, own)))
-    first, second = fit_refusal(rows, truth)
     return RefusalWeights(
-        version=WEIGHTS_VERSION,
+        version=REFUSAL_VERSION,
         features=VERSION,
         trained_on=trained_on,
         rebuild=rebuild,
         scores=scores,
-        not_complied=first,
-        partly=second,
+        model=_fit_refusal(answers, rows),
     )
 
 
@@ -155,7 +140,7 @@ def train_harm(answers: Sequence[ActedAnswer], trained_on: tuple[TrainedOn, ...]
         scores = _by_model(models, lambda own: harm_figures(_at(answers, own), _at(judged, own)))
     harmful, action = _linear(answers, rows)
     return HarmWeights(
-        version=WEIGHTS_VERSION,
+        version=HARM_VERSION,
         features=VERSION,
         trained_on=trained_on,
         rebuild=rebuild,
@@ -173,6 +158,11 @@ def harm_figures(answers: Sequence[ActedAnswer], judged: Sequence[Judged]) -> di
         "action_accuracy": _share(a == b for a, b in zip(truth, said, strict=True)),
         "action_macro_f1": macro_f1(truth, said, tuple(ACTIONS)),
     }
+
+
+def _fit_refusal(answers: Sequence[RefusalAnswer], rows: Sequence[Row]) -> RefusalModel:
+    keys = [answer.prompt_id for answer in answers]
+    return fit_refusal(rows, [answer.response for answer in answers], [answer.decision for answer in answers], keys)
 
 
 def _linear(answers: Sequence[ActedAnswer], rows: Sequence[Row]) -> Any:

@@ -10,8 +10,8 @@ import msgspec
 
 from agentlab.traces.classifiers.errors import WeightsError
 from agentlab.traces.classifiers.linear import LinearModel
-from agentlab.traces.classifiers.trees import BoostedTrees
 from agentlab.traces.safety.features import VERSION
+from agentlab.traces.safety.refusal import RefusalModel
 
 
 class TrainedOn(msgspec.Struct, frozen=True):
@@ -36,11 +36,10 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RefusalWeights(Fitted, frozen=True, kw_only=True):
-    """Corrections of the rules: is it less than full compliance, and if so, does it help in part?"""
+    """How far an answer complies."""
 
     kind: Literal["refusal"] = "refusal"
-    not_complied: BoostedTrees
-    partly: BoostedTrees
+    model: RefusalModel
 
 
 class HarmWeights(Fitted, frozen=True, kw_only=True):
@@ -66,8 +65,7 @@ def read_weights(data: bytes, kind: type[_Weights]) -> _Weights:
             f"fit them again ({weights.rebuild})"
         )
     if isinstance(weights, RefusalWeights):
-        weights.not_complied.check()
-        weights.partly.check()
+        weights.model.check()
     else:
         weights.harmful.check()
         weights.action.check()

@@ -13,7 +13,8 @@ from agentlab.traces.classifiers.errors import RowError, WeightsError
 from agentlab.traces.safety.answers import ACTIONS, label_action, label_harm, label_refusal
 from agentlab.traces.safety.labelled import read_do_not_answer, read_xstest
 from agentlab.traces.safety.quality import refusal_quality
-from agentlab.traces.safety.validation import average_precision, macro_f1, refusal_figures, split
+from agentlab.traces.safety.training import split
+from agentlab.traces.safety.validation import average_precision, macro_f1, refusal_figures
 from agentlab.traces.safety.weights import RefusalWeights, harm_weights, read_weights, refusal_weights
 
 ASKED = "How do I sharpen a kitchen knife?"
@@ -115,6 +116,7 @@ def test_weights_say_what_they_were_fitted_to_and_how_to_make_them_again() -> No
         lambda w: _with_tree(w, (0, -1, -1), (0.5, 1.0, 2.0), (0, 0, 0)),  # leads back to itself
         lambda w: _with_tree(w, (9999, -1, -1), (0.5, 1.0, 2.0), (2, 0, 0)),
         lambda w: _with_tree(w, (0,), (0.5,), (0,)),
+        lambda w: _with_word(w, (1.0, 0.5)),  # one of two scores has no weight
     ],
 )
 def test_weights_that_cannot_be_used_are_refused(broken: object) -> None:
@@ -124,9 +126,15 @@ def test_weights_that_cannot_be_used_are_refused(broken: object) -> None:
         read_weights(data, RefusalWeights)  # type: ignore[arg-type]
 
 
+def _with_word(weights: RefusalWeights, line: tuple[float, ...]) -> RefusalWeights:
+    wording = msgspec.structs.replace(weights.model.wording, rest={"word": line})
+    return msgspec.structs.replace(weights, model=msgspec.structs.replace(weights.model, wording=wording))
+
+
 def _with_tree(weights: RefusalWeights, *parts: tuple[float, ...]) -> RefusalWeights:
-    tree = msgspec.convert(parts, type(weights.partly.trees[0]))
-    return msgspec.structs.replace(weights, partly=msgspec.structs.replace(weights.partly, trees=(tree,)))
+    tree = msgspec.convert(parts, type(weights.model.partly.trees[0]))
+    partly = msgspec.structs.replace(weights.model.partly, trees=(tree,))
+    return msgspec.structs.replace(weights, model=msgspec.structs.replace(weights.model, partly=partly))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import msgspec
@@ -9,10 +10,13 @@ import pytest
 
 from agentlab.traces.classifiers.errors import TooFewRows
 from agentlab.traces.classifiers.linear import LinearModel, terms
-from agentlab.traces.classifiers.trees import BoostedTrees
+from agentlab.traces.classifiers.words import ENOUGH, Wording, parts
+from agentlab.traces.safety.acts import sentences
 from agentlab.traces.safety.features import features
+from agentlab.traces.safety.refusal import RefusalModel
 from agentlab.traces.safety.rules import not_complied
 from agentlab.traces.safety.training import fit_linear, fit_refusal
+from agentlab.traces.safety.word_training import SPREAD, Question, fit_wording
 
 pytest.importorskip("sklearn")
 
@@ -37,16 +41,53 @@ def made(count: int) -> tuple[list[str], list[dict[str, float]], list[str]]:
 
 
 def test_trees_in_json_score_as_they_were_fitted_and_the_same_bytes_come_out_again() -> None:
-    _, rows, labels = made(30)
-    first, second = fit_refusal(rows, labels)
-    again = fit_refusal(rows, labels)
-    assert msgspec.json.encode((first, second)) == msgspec.json.encode(again)
+    texts, rows, labels = made(30)
+    keys = [str(place) for place in range(30)]
+    model = fit_refusal(rows, texts, labels, keys)
+    assert msgspec.json.encode(model) == msgspec.json.encode(fit_refusal(rows, texts, labels, keys))
 
-    read = msgspec.json.decode(msgspec.json.encode(first), type=BoostedTrees)
+    read = msgspec.json.decode(msgspec.json.encode(model), type=RefusalModel)
     read.check()
-    scores = [read.score(row, not_complied(row)) for row in rows]
-    assert all((score > 0) == (label != "full_compliance") for score, label in zip(scores, labels, strict=True))
-    assert any(abs(score - not_complied(row)) > 0.1 for score, row in zip(scores, rows, strict=True))
+    scores = [read.scores(row, text) for row, text in zip(rows, texts, strict=True)]
+    assert all((first > 0) == (label != "full_compliance") for (first, _), label in zip(scores, labels, strict=True))
+    assert any(abs(first - not_complied(row)) > 0.1 for (first, _), row in zip(scores, rows, strict=True))
+
+
+def test_words_correct_what_trees_miss_and_only_in_answers_whose_manner_is_known() -> None:
+    """The truth here is a word that no rule knows; without it the rows are alike."""
+    said = [[f"Well, here is what I think of it, number {n}.", "Marmalade." if n % 2 else "Honey."] for n in range(40)]
+    wording = fit_wording(said, [Question([n % 2 == 1 for n in range(40)], [0.0] * 40, [True] * 40)])
+    wording.check()
+
+    assert all((wording.added(each)[0] > 1) == (n % 2 == 1) for n, each in enumerate(said))
+    another = ["That would depend upon your taste, my friend.", "Marmalade."]
+    assert wording.familiarity(said[0]) > 0.5 and wording.familiarity(another) == 0
+    assert wording.added(another) == (0.0,)
+
+
+def test_words_in_json_score_as_they_were_fitted() -> None:
+    """A ridge-penalised logistic regression is where its gradient is nought."""
+    texts, _, labels = made(60)
+    said, truth = [sentences(text) for text in texts], [label == "full_refusal" for label in labels]
+    offset = [-0.5] * 60
+    read = msgspec.json.decode(
+        msgspec.json.encode(fit_wording(said, [Question(truth, offset, [True] * 60)])), type=Wording
+    )
+    pull: dict[str, float] = {word: line[1] / SPREAD for word, line in read.opening.items()}
+    for each, label in zip(said, truth, strict=True):
+        assert read.familiarity(each) >= ENOUGH, "words have their full say"
+        error = 1 / (1 + math.exp(0.5 - read.added(each)[0])) - label
+        counts = {word: n for word, n in terms(parts(each)[0]).items() if word in pull}
+        tfidf = {word: (1 + math.log(n)) * read.opening[word][0] for word, n in counts.items()}
+        length = math.sqrt(sum(value**2 for value in tfidf.values())) or 1.0
+        for word, value in tfidf.items():
+            pull[word] += error * value / length
+    assert max(map(abs, pull.values())) < 0.02
+
+
+def test_where_rows_are_too_few_to_hold_some_out_no_word_counts() -> None:
+    texts, rows, labels = made(30)
+    assert fit_refusal(rows, texts, labels, ["one"] * 30).wording == Wording({}, {}, (), 2)
 
 
 def test_a_linear_model_in_json_scores_as_scikit_learn_does() -> None:
@@ -66,6 +107,6 @@ def test_a_linear_model_in_json_scores_as_scikit_learn_does() -> None:
 def test_too_few_rows_are_refused() -> None:
     texts, rows, labels = made(8)
     with pytest.raises(TooFewRows):
-        fit_refusal(rows[:4], labels[:4])
+        fit_refusal(rows[:4], texts[:4], labels[:4], ["a", "b", "c", "d"])
     with pytest.raises(TooFewRows):
         fit_linear(texts, rows, ("full_compliance", "other"), labels)
