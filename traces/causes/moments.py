@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import string
 
 import msgspec
 
@@ -14,7 +15,8 @@ LONGEST_TEXT = 6_000
 MOST_STEPS = 1_000
 LONGEST_NAME = 100
 
-_WORD = re.compile(r"[a-z]{2,}|\d[\d.,:/]*\d")
+_LETTERS = bytes(code if chr(code) in string.ascii_lowercase else 32 for code in range(256))
+_SINGLE = frozenset(string.ascii_lowercase)
 _NUMBER = re.compile(r"\d[\d.,:/]*\d")
 _CODE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _ASIDE = re.compile(r"\s*\([^()]*\)\s*\Z")  # read of short texts only: it takes quadratic time
@@ -85,7 +87,9 @@ def _read(step: Step, begun: bool) -> Moment:
     whole = "\n".join(part for part in (step.text, asked) if part)
     cut = whole if len(whole) <= LONGEST_TEXT else f"{whole[: LONGEST_TEXT // 2]}\n{whole[-LONGEST_TEXT // 2 :]}"
     text = cut.lower()
-    words = frozenset(_WORD.findall(text))
+    numbers = frozenset(_NUMBER.findall(text))
+    # As `[a-z]{2,}` would find them, in a third of the time.
+    letters = text.encode("ascii", "replace").translate(_LETTERS).decode("ascii").split()
     blocks = _CODE.findall(cut) if "```" in cut else []
     return Moment(
         step=step,
@@ -94,8 +98,8 @@ def _read(step: Step, begun: bool) -> Moment:
         person=person,
         prompt=person and not begun,
         text=text,
-        words=words,
-        numbers=frozenset(_NUMBER.findall(text)),
+        words=frozenset(letters) - _SINGLE | numbers,
+        numbers=numbers,
         length=len(whole),
         code=min(len(whole), sum(len(block) for block in blocks) + len(asked)),
         failed=bool(step.result is not None and step.result.error)

@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import msgspec
@@ -30,7 +30,7 @@ def terms(text: str) -> Counter[str]:
     return Counter(words) + Counter(f"{a} {b}" for a, b in pairwise(words))
 
 
-class LinearModel(msgspec.Struct, frozen=True):
+class LinearModel(msgspec.Struct, frozen=True, dict=True):
     """One score a class: tf-idf of the words (sublinear, of length 1) and standardised features, times weights."""
 
     classes: tuple[str, ...]
@@ -56,12 +56,17 @@ class LinearModel(msgspec.Struct, frozen=True):
         for word, value in found.items():
             for place, weight in enumerate(self.words[word][1:]):
                 totals[place] += weight * value / length
-        for name, (mean, scale, *weights) in self.features.items():
+        for name, mean, scale, weights in self._lines:
             standard = (row.get(name, 0.0) - mean) / scale
             held = max(-self.feature_limit, min(self.feature_limit, standard)) * self.feature_weight
             for place, weight in enumerate(weights):
                 totals[place] += weight * held
         return tuple(totals)
+
+    @cached_property
+    def _lines(self) -> tuple[tuple[str, float, float, tuple[float, ...]], ...]:
+        """Name, mean, scale and weights of each feature: taken apart once."""
+        return tuple((name, line[0], line[1], line[2:]) for name, line in self.features.items())
 
     def probabilities(self, text: str, row: Mapping[str, float]) -> dict[str, float]:
         """A probability a class: logistic for two classes, softmax for more."""
