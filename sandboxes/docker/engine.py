@@ -21,6 +21,8 @@ CALL_S = 60.0
 RETURN_S = 60.0
 """How long an engine that was there and has gone is waited for: restarts took 3 to 14 s where they were measured."""
 STDERR_KEPT = 4096
+AT_ONCE = 1 << 18
+"""Bytes that are taken from a line at most before they are dealt with."""
 
 
 class EngineError(Exception):
@@ -197,26 +199,38 @@ class AttachedLine:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self._head = b""
         self._left = 0
         self._is_output = True
         self._errors = bytearray()
 
     async def receive(self) -> bytes:
-        while True:
+        while data := await self._reader.read(AT_ONCE):
+            if output := self._output_in(data):
+                return output
+        return b""
+
+    def _output_in(self, data: bytes) -> bytes:
+        """The pieces of output in what has come. One that is not whole yet goes on in what comes next."""
+        found: list[bytes] = []
+        place = 0
+        while place < len(data):
             if self._left == 0:
-                try:
-                    head = await self._reader.readexactly(8)
-                except asyncio.IncompleteReadError:
-                    return b""
-                self._is_output, self._left = head[0] == 1, int.from_bytes(head[4:], "big")
+                missing = 8 - len(self._head)
+                self._head += data[place : place + missing]
+                place += missing
+                if len(self._head) == 8:
+                    self._is_output, self._left = self._head[0] == 1, int.from_bytes(self._head[4:], "big")
+                    self._head = b""
                 continue
-            data = await self._reader.read(min(self._left, 1 << 18))
-            if not data:
-                return b""
-            self._left -= len(data)
+            piece = data[place : place + self._left]
+            place += len(piece)
+            self._left -= len(piece)
             if self._is_output:
-                return data
-            self._errors = (self._errors + data)[-STDERR_KEPT:]
+                found.append(piece)
+            else:
+                self._errors = (self._errors + piece)[-STDERR_KEPT:]
+        return found[0] if len(found) == 1 else b"".join(found)
 
     async def send(self, data: bytes) -> None:
         self._writer.write(data)
