@@ -25,6 +25,8 @@ MOST = 1 << 20
 IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)
 """What Python ignores, and programs should not."""
 MISSING = (errno.ENOENT, errno.ENOTDIR)
+MOST_TRIED = 32
+"""Places of a program from which on a child looks for it: the agent would be held up."""
 UNSTARTED = 255
 """How a child of `Starter` ends that could not become a program; programs may end so as well."""
 
@@ -172,15 +174,16 @@ class Starter:
         """
         uid, groups = self._uids[user], [processes.group_of(command)]
         programs = _candidates(argv[0], env)
-        alone = self._may_lend and processes.reap_strangers()
+        usual = len(programs) <= MOST_TRIED and bool(argv[0]) and not any("=" in name or not name for name in env)
+        alone = self._may_lend and usual and processes.reap_strangers()
         with _pipes(3 if alone else 4) as pipes:
             # Inherited, so that the program has it from its first instant.
             processes.offer_to_oom_killer()
             try:
-                _enter(cwd, uid)
+                there = _enter(cwd, uid, programs if alone else [])
                 if alone:
                     with _lending(uid, groups):
-                        pid = _spawn(argv, programs, env, pipes)
+                        pid = _spawn(argv, there, env, pipes)
                 else:
                     pid = self._fork(argv, programs, env, pipes, uid, groups)
             except ValueError as error:
@@ -203,10 +206,10 @@ class Starter:
 @contextlib.contextmanager
 def _lending(uid: int, groups: list[int]) -> Iterator[None]:
     """With a user's real ids and its groups; the effective and the saved ids stay."""
-    os.setgroups(groups)
-    os.setresgid(uid, -1, -1)
-    os.setresuid(uid, -1, -1)
     try:
+        os.setgroups(groups)
+        os.setresgid(uid, -1, -1)
+        os.setresuid(uid, -1, -1)
         yield
     finally:
         os.setresuid(0, -1, -1)
@@ -220,8 +223,6 @@ def _spawn(argv: list[str], programs: list[bytes], env: dict[str, str], pipes: P
     actions = [(os.POSIX_SPAWN_DUP2, end, number) for number, end in enumerate(ends)]
     why = errno.ENOENT
     for path in programs:
-        if _is_missing(path):
-            continue
         try:
             return os.posix_spawn(path, argv, env, file_actions=actions, resetids=True, setsid=True, setsigdef=IGNORED)
         except OSError as error:
@@ -238,6 +239,8 @@ def _is_missing(path: bytes) -> bool:
         os.stat(path)
     except OSError as error:
         return error.errno in MISSING
+    except ValueError:
+        return False  # no path at all, which who starts it tells
     return False
 
 
@@ -283,12 +286,13 @@ def _cannot_run(name: str, error: int) -> CannotRunError:
     return CannotRunError(126, f"cannot run {name}: {os.strerror(error)}")
 
 
-def _enter(cwd: str, uid: int) -> None:
-    """Go where the user may go."""
+def _enter(cwd: str, uid: int, programs: list[bytes]) -> list[bytes]:
+    """Go where the user may go, and which of these programs are there as far as that user may see."""
     os.setegid(uid)
     os.seteuid(uid)
     try:
         os.chdir(cwd)
+        return [path for path in programs if not _is_missing(path)]
     except (OSError, ValueError) as error:
         raise CannotRunError(127, f"cannot enter {cwd}: {getattr(error, 'strerror', error)}") from error
     finally:

@@ -251,6 +251,27 @@ async def test_a_program_starts_the_same_alone_and_beside_others(box: Sandbox) -
         assert any(found[0] == "Uid" and "\t0" not in found[1] for found in alone if isinstance(found, tuple))
 
 
+async def test_a_program_that_cannot_be_run_says_the_same_alone_and_beside_others(box: Sandbox) -> None:
+    await box.write_file("/grade/secret", b"x", user="grader")
+    await box.exec(["mkfifo", "/workspace/f"])
+    odd: tuple[tuple[list[str], dict[str, str]], ...] = (
+        (["/grade/secret"], {}),
+        (["/grade/nothing"], {}),
+        (["nowhere"], {}),
+        ([""], {}),
+        (["t\0rue"], {}),
+        (["true"], {"A=B": "c"}),
+        (["f"], {"PATH": ".:" * 20_000}),
+    )
+
+    async def seen() -> list[int]:
+        return [(await box.exec(argv, env=env, timeout=5)).exit_code for argv, env in odd]
+
+    alone = await seen()
+    async with box.stream(["sleep", "60"]):
+        assert await seen() == alone
+
+
 async def test_a_program_that_stops_all_that_it_may_holds_up_nobody_else(box: Sandbox) -> None:
     stopper = "import os, signal\nwhile True:\n    try: os.kill(-1, signal.SIGSTOP)\n    except OSError: pass"
     async with box.stream(["python3", "-c", "print(flush=True)\n" + stopper]) as running:
