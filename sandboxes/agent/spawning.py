@@ -174,6 +174,7 @@ class Starter:
         """
         uid, groups = self._uids[user], [processes.group_of(command)]
         programs = _candidates(argv[0], env)
+        # A long search would hold the agent up, and what `posix_spawn` refuses is no different beside others.
         usual = len(programs) <= MOST_TRIED and bool(argv[0]) and not any("=" in name or not name for name in env)
         alone = self._may_lend and usual and processes.reap_strangers()
         with _pipes(3 if alone else 4) as pipes:
