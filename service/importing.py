@@ -65,10 +65,10 @@ def import_traces(
     Raises FormatError for the first broken record, or where there is no trace; StoreError, OSError.
     """
     findings = _findings(labels) if labels is not None else {}
+    if not path.exists():  # nor a link that leads in a circle
+        raise FormatError(str(path), "", "there is no such file or folder")
     run_id = new_run_id(name or Source(file=path.resolve().name).stem)
     result = Imported(run_id, runs_dir / run_id)
-    if not path.exists():
-        raise FormatError(str(path), "", "there is no such file or folder")
     document = new_document(
         run_id,
         name=name,

@@ -64,7 +64,8 @@ class FormatError(ValueError):
     """A foreign trace cannot be read. The message names file, record and field, and says what is wrong there."""
 
     def __init__(self, file: str, record: str, what: str, field: str = "") -> None:
-        super().__init__(f"{', '.join(part for part in (file, record, field) if part)}: {what}")
+        told = f"{', '.join(part for part in (file, record, field) if part)}: {what}"
+        super().__init__(" ".join(told.splitlines()))  # names may hold line breaks: it is one line all the same
         self.file = file
         self.record = record
         self.field = field

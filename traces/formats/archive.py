@@ -34,7 +34,11 @@ def inspect_records(path: Path, whole: Source) -> Iterator[tuple[Source, Any] | 
 
     try:
         with zipfile.ZipFile(path) as archive, path.open("rb") as file:
-            members = {info.filename: info for info in archive.infolist()}
+            members: dict[str, zipfile.ZipInfo] = {}
+            for info in archive.infolist():
+                if info.filename in members:
+                    yield _member(whole, info.filename).error("the archive holds it twice: the last one is read")
+                members[info.filename] = info
             head = members.get("header.json") or members.get("_journal/start.json")
             if head is None:
                 raise whole.error("the archive holds no header.json: it is no Inspect log")
@@ -59,7 +63,7 @@ def inspect_records(path: Path, whole: Source) -> Iterator[tuple[Source, Any] | 
                     raise source.error(f"the samples unpack to more than {MAX_TOTAL >> 30} GiB")
                 yield source, {**header, "samples": [sample]}
                 header = {"eval": header.get("eval")}  # what is said of the whole log is said once
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:  # the last two: of damaged fields
         raise whole.error(f"the archive is damaged: {error}") from None
 
 

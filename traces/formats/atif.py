@@ -26,7 +26,7 @@ from agentlab.traces.events import (
     Usage,
 )
 from agentlab.traces.formats.chat import MAX_IMAGE, MediaType, OpenCalls, answer
-from agentlab.traces.formats.imported import ImportedTrace, Source
+from agentlab.traces.formats.imported import ImportedTrace, Source, finite_of
 
 NAME = "atif"
 VERSIONS = tuple(f"ATIF-v1.{minor}" for minor in range(9))
@@ -140,10 +140,10 @@ def read(record: dict[str, Any], source: Source) -> Iterator[ImportedTrace]:
         agent=document.agent.name,
         model=document.agent.model_name or "",
         events=tuple(events),
-        value=ours.value,
-        scores=ours.scores,
+        value=finite_of(ours.value),
+        scores={name: value for name, value in ours.scores.items() if finite_of(value) is not None},
         usage=usage,
-        cost_usd=cost,
+        cost_usd=finite_of(cost),
         rest={DOCUMENT: emptied(record)},
         unmapped=tuple(_unmapped(record)),
     )
@@ -187,10 +187,8 @@ def _events(document: _Trajectory, folder: Path | None) -> Iterator[Event]:
             if call is None:
                 yield Said(at=at, message=message)
                 continue
-            lasted = (result.extra or {}).get("duration_ms")
-            made = msgspec.structs.replace(answer(call, message), at=at)
-            known = isinstance(lasted, (int, float)) and not isinstance(lasted, bool)
-            yield msgspec.structs.replace(made, duration_ms=float(cast("float", lasted))) if known else made
+            lasted = max(finite_of((result.extra or {}).get("duration_ms")) or 0.0, 0.0)
+            yield msgspec.structs.replace(answer(call, message), at=at, duration_ms=lasted)
 
 
 def _content(content: str | list[_Part], folder: Path | None) -> str | tuple[ContentPart, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,15 @@ def number_of(value: Any, source: Source, field: str) -> float | None:
     """A foreign number; None for none. Raises FormatError for what is no finite number."""
     if value is None:
         return None
-    if isinstance(value, (bool, int, float)) and abs(value) < float("inf"):
-        return float(value)
-    raise source.error(f"a number is expected, and it is {str(value)[:60]!r}", field)
+    if (number := finite_of(value)) is not None:
+        return number
+    raise source.error(f"a number is expected, and it is {text_of(value)[:60]!r}", field)
+
+
+def finite_of(value: Any) -> float | None:
+    """A foreign value as a number; None for what is no number, or no finite one."""
+    try:
+        number = float(value) if isinstance(value, (int, float)) else math.nan
+    except OverflowError:  # an integer beyond every float
+        return None
+    return number if math.isfinite(number) else None

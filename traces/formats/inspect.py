@@ -10,7 +10,7 @@ import msgspec
 
 from agentlab.traces.events import Event, Flag, Said, ToolCallEvent, Usage
 from agentlab.traces.formats.chat import conversation
-from agentlab.traces.formats.imported import ImportedTrace, Source, is_list_of, rest_of, text_of
+from agentlab.traces.formats.imported import ImportedTrace, Source, finite_of, is_list_of, rest_of, text_of
 
 NAME = "inspect"
 
@@ -146,7 +146,7 @@ def _time(text: Any) -> float:
 
 
 def _seconds(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) else 0.0
+    return max(finite_of(value) or 0.0, 0.0)
 
 
 def _scores(scores: Any) -> tuple[dict[str, float], dict[str, Any]]:
@@ -172,7 +172,7 @@ def _scores(scores: Any) -> tuple[dict[str, float], dict[str, Any]]:
 def _number(value: Any) -> float | None:
     if isinstance(value, str):
         return _VALUES.get(value.lower())
-    return float(value) if isinstance(value, (int, float)) and abs(value) < float("inf") else None
+    return finite_of(value)
 
 
 def _target(target: Any) -> str:

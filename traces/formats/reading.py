@@ -31,7 +31,7 @@ def read_traces(
 
     `format_name` is one of `FORMATS`; without it each record's format is found by its fields. A broken record goes to
     `on_broken` and is left out, without one it raises FormatError; a record of a folder that looks like no trace at all
-    goes to `on_unknown`. Raises FormatError, OSError.
+    goes to `on_unknown`. Raises FormatError.
     """
     if not path.exists():
         raise FormatError(str(path), "", "there is no such file or folder")
@@ -47,6 +47,8 @@ def read_traces(
                 yield from _traces(item[1], item[0], format_name, broken, unknown)
         except FormatError as error:
             broken(error)
+        except OSError as error:
+            broken(FormatError(name, "", f"it cannot be read: {error.strerror or error}"))
 
 
 def _traces(

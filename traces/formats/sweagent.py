@@ -13,7 +13,7 @@ from typing import Any
 
 from agentlab.traces.events import Usage
 from agentlab.traces.formats.chat import conversation
-from agentlab.traces.formats.imported import ImportedTrace, Source, is_list_of, rest_of, text_of
+from agentlab.traces.formats.imported import ImportedTrace, Source, finite_of, is_list_of, rest_of, text_of
 
 NAME = "swe-agent"
 _BLOCK = re.compile(r"```(?:bash|sh|mswea_bash_command)\s*\n(.*?)\n?```", re.DOTALL)
@@ -126,5 +126,4 @@ def _usage(stats: Any) -> Usage:
 
 
 def _cost(stats: Any) -> float | None:
-    cost = stats.get("instance_cost") if isinstance(stats, dict) else None
-    return float(cost) if isinstance(cost, (int, float)) and cost else None
+    return (finite_of(stats.get("instance_cost")) if isinstance(stats, dict) else None) or None

@@ -83,7 +83,7 @@ def _named(turn: Any, agents: frozenset[str]) -> Any:
     if not isinstance(turn, dict) or not isinstance(turn.get("role"), str):
         return turn
     role = turn["role"]
-    if role == "user" and turn.get("name") in agents:
+    if role == "user" and text_of(turn.get("name")) in agents:
         return {**turn, "role": "assistant"}
     if role in ("system", "user", "assistant", "tool"):
         return turn
