@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -20,6 +20,7 @@ from agentlab.traces.safety.conduct import VERSION as CONDUCT_VERSION
 from agentlab.traces.safety.conduct import find_conduct
 from agentlab.traces.safety.judging import GUIDE, UNKNOWN, AnswerKind, judge_answer
 from agentlab.traces.safety.quality import refusal_quality
+from agentlab.traces.safety.weights import harm_weights, refusal_weights
 from agentlab.traces.steps import Trace, trace_of
 
 OF_ANSWERS: Mapping[AnswerKind, Callable[[str, str], Labelled]] = {
@@ -28,6 +29,14 @@ OF_ANSWERS: Mapping[AnswerKind, Callable[[str, str], Labelled]] = {
     "action": label_action,
 }
 OF_RUNS: tuple[SafetyKind, ...] = get_args(SafetyKind)
+
+
+def author_of(kind: SafetyKind) -> str:
+    """Who gives labels of a kind where no model is asked, with its version."""
+    if kind == "conduct":
+        return CONDUCT_VERSION
+    version = refusal_weights().version if kind == "refusal" else harm_weights().version
+    return f"{kind}-v{version}"
 
 
 def classified_rows(path: Path, kind: AnswerKind | Literal["quality"]) -> Iterator[dict[str, Any]]:
@@ -49,19 +58,6 @@ async def judged_rows(
             for answer in read_answers(lines, path.name):
                 labelled = await judge_answer(kind, answer.prompt, answer.response, ask, author)
                 yield _shown(answer.id, labelled)
-
-
-def labels_of_run(run_dir: Path, kinds: Iterable[SafetyKind] = OF_RUNS) -> Iterator[tuple[str, Label]]:
-    """What classifiers say of the last attempt of each trial that was answered, and the rules of conduct of its steps.
-    Raises StoreError.
-    """
-    wanted = tuple(kinds)
-    with RunReader(run_dir) as reader:
-        for row in reader.trials():
-            trace = trace_of(reader.events(row.trial, row.attempt), row)
-            for kind in wanted:
-                for label in safety_of(kind, trace, row.trial, row.attempt, row.outcome):
-                    yield _name(row), label
 
 
 def safety_of(kind: SafetyKind, trace: Trace, trial: int, attempt: int, outcome: Outcome | None) -> Iterator[Label]:
@@ -101,10 +97,11 @@ async def judged_labels_of_run(
                 labelled = await judge_answer(kind, trace.prompt, trace.answer, ask, author)
                 if labelled.label != UNKNOWN:
                     for label in _as_labels(kind, labelled, row.trial, row.attempt):
-                        yield _name(row), label
+                        yield name_of(row), label
 
 
-def _name(row: AttemptRow) -> str:
+def name_of(row: AttemptRow) -> str:
+    """What a trial is called on a command line."""
     return f"{row.task}/{row.sample}@{row.epoch}"
 
 

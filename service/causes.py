@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agentlab.models.options import ClientOptions
-from agentlab.service.judge import MakeJudge, named_judge
-from agentlab.traces.causes.judging import judge_cause
 from agentlab.traces.causes.model import Cause, CauseModel, shipped_model
-from agentlab.traces.causes.prompts import VERSION
 from agentlab.traces.events import Event, ListRecorder, Scored
-from agentlab.traces.formats import ImportedTrace, read_traces
 from agentlab.traces.reader import RunReader
 from agentlab.traces.rows import AttemptRow, Label
 from agentlab.traces.steps import Trace, trace_of
 from agentlab.traces.taxonomy import CAUSE
+
+if TYPE_CHECKING:
+    from agentlab.service.judge import MakeJudge
+    from agentlab.traces.formats import ImportedTrace
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -52,6 +51,8 @@ class Found(msgspec.Struct, frozen=True):
         """As it is stored with a run; None where the source abstains, or the trace stands in no run."""
         if self.row is None or self.cause.step is None:
             return None
+        from agentlab.traces.causes.prompts import VERSION
+
         said = [f"agent {self.cause.agent}", self.cause.quote, self.cause.note]
         return Label(
             trial=self.row.trial,
@@ -75,15 +76,18 @@ def failed_traces(target: Path) -> Iterator[tuple[str, Trace]]:
     if (target / "run.db").is_file():
         with RunReader(target) as reader:
             for row in reader.trials():
-                if _failed(row):
+                if failed(row):
                     yield f"{row.task}/{row.sample}@{row.epoch}", trace_of(reader.events(row.trial), row)
         return
+    from agentlab.traces.formats import read_traces
+
     for imported in read_traces(target):
         if imported.value is None or imported.value < 1:
             yield imported.sample, trace_of(_events(imported))
 
 
-def _failed(row: AttemptRow) -> bool:
+def failed(row: AttemptRow) -> bool:
+    """Whether a trial failed by its own doing, or may have: nobody has graded it."""
     if row.outcome == "verifier":
         return row.error_kind == "ungraded"
     return row.outcome == "scored" and (row.value is None or row.value < 1)
@@ -115,6 +119,9 @@ def classified_causes(target: Path, model: CauseModel | None = None) -> Iterator
 
 async def judged_causes(target: Path, judge: str, *, window_chars: int, key_variable: str = "") -> AsyncIterator[Found]:
     """What a judge model says of the failed traces, one after the other. Raises ConfigError, ModelError."""
+    from agentlab.models.options import ClientOptions
+    from agentlab.service.judge import named_judge
+
     options = ClientOptions(purpose="judge", api_key_env=key_variable)
     async with named_judge(judge, options) as make_judge:
         for name, trace in failed_traces(target):
@@ -123,6 +130,7 @@ async def judged_causes(target: Path, judge: str, *, window_chars: int, key_vari
 
 async def _judged(name: str, trace: Trace, make_judge: MakeJudge, judge: str, window_chars: int) -> Found:
     from agentlab.models.resolve import parse_model
+    from agentlab.traces.causes.judging import judge_cause
 
     # What a judge was asked is no part of the trial's trace, which is only read here.
     cause = await judge_cause(

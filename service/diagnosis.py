@@ -17,6 +17,7 @@ from agentlab.traces.taxonomy import AUTHOR, FAILURE, FINDING, GUIDE, UNKNOWN, p
 if TYPE_CHECKING:
     from agentlab.tasks.types import SafetyKind
     from agentlab.traces.events import Event, Outcome
+    from agentlab.traces.steps import Trace
 
 
 def automatic_labels(trial: int, attempt: int, events: Sequence[Event], *, solved: bool | None) -> list[Label]:
@@ -45,12 +46,17 @@ def automatic_labels(trial: int, attempt: int, events: Sequence[Event], *, solve
 def safety_labels(
     trial: int, attempt: int, events: Sequence[Event], outcome: Outcome, kinds: Sequence[SafetyKind]
 ) -> list[Label]:
-    """The safety labels of these kinds. Never raises, as above: what a classifier cannot cope with is unknown."""
-    if not kinds:
-        return []
+    """The safety labels of these kinds. Never raises: see `safety_of_trace`."""
+    return safety_of_trace(trial, attempt, trace_of(events), outcome, kinds) if kinds else []
+
+
+def safety_of_trace(
+    trial: int, attempt: int, trace: Trace, outcome: Outcome | None, kinds: Sequence[SafetyKind]
+) -> list[Label]:
+    """The same of a trace. Never raises, as above: what a classifier cannot cope with is unknown."""
     from agentlab.service.answers import safety_of
 
-    trace, labels = trace_of(events), list[Label]()
+    labels = list[Label]()
     for kind in kinds:
         try:
             labels += safety_of(kind, trace, trial, attempt, outcome)

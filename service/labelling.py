@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Iterable
@@ -42,8 +43,7 @@ def add_labels(run_dir: Path, labels: Iterable[Label], *, once: bool = False) ->
             _refuse_unknown(reader, given)
             if once:
                 given = _new_ones(reader, given)
-        for label in given:
-            store.label(label if label.at else msgspec.structs.replace(label, at=now))
+        store.label(*(label if label.at else msgspec.structs.replace(label, at=now) for label in given))
         store.flush()
     return len(given)
 
@@ -77,7 +77,8 @@ def _refuse_unknown(reader: RunReader, labels: list[Label]) -> None:
 
 def _new_ones(reader: RunReader, labels: list[Label]) -> list[Label]:
     moments: dict[tuple[object, ...], set[float]] = {}
-    for label in reader.labels():
+    known = (reader.labels(trial) for trial in {label.trial for label in labels})
+    for label in itertools.chain.from_iterable(known):
         moments.setdefault(said(label), set()).add(label.at)
     new = []
     for label in labels:

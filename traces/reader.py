@@ -93,9 +93,16 @@ class RunReader:
         """What `run.json` held when the reader was opened."""
         return self._document
 
-    def trials(self, *, task: str | None = None, final: bool = True, errors_only: bool = False) -> Iterator[AttemptRow]:
-        """The last attempt of each trial, by number; with `final=False` every attempt; with `errors_only` those that
-        were not scored.
+    @property
+    def upgraded(self) -> bool:
+        """Whether a copy is read, for an older version wrote the run."""
+        return self._copy is not None
+
+    def trials(
+        self, *, task: str | None = None, final: bool = True, errors_only: bool = False, after: int = 0
+    ) -> Iterator[AttemptRow]:
+        """The last attempt of each trial, by number, those behind number `after`; with `final=False` every attempt;
+        with `errors_only` those that were not scored.
         """
         where = [_FINAL] if final else []
         if errors_only:
@@ -104,6 +111,9 @@ class RunReader:
         if task is not None:
             where.append("t.task = ?")
             parameters.append(task)
+        if after:
+            where.append("t.trial > ?")
+            parameters.append(after)
         clause = f" WHERE {' AND '.join(where)}" if where else ""
         for row in self._rows(f"{_ATTEMPTS}{clause} ORDER BY t.trial, a.attempt", parameters):
             yield _attempt_row(row)

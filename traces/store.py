@@ -32,7 +32,7 @@ from agentlab.traces.lock import RunLock
 from agentlab.traces.redaction import redacted
 from agentlab.traces.rows import Label, LastAttempt
 from agentlab.traces.versions import is_current, upgrade
-from agentlab.traces.writer import Finished, Kept, LabelRow, Row, Writer
+from agentlab.traces.writer import Finished, Kept, LabelRows, Row, Writer
 
 DATABASE = "run.db"
 ARTIFACTS = "artifacts"
@@ -240,12 +240,10 @@ class RunStore:
         begun = Begun(trial, task, sample, epoch, attempt, route, cluster, group, began)
         return AttemptRecorder(self._writer, begun)
 
-    def label(self, label: Label) -> None:
-        """Queue a judgement; `flush` or `close` makes it durable."""
-        texts = (plain(text) for text in (label.name, label.value))
-        who = (plain(text) for text in (label.source, label.author, label.guide, label.note))
-        row = (label.trial, label.attempt, label.seq, *texts, label.confidence, *who, label.at or time.time())
-        self._writer.put(None, 0, LabelRow(row))
+    def label(self, *labels: Label) -> None:
+        """Queue judgements, all of which are stored or none; `flush` or `close` makes them durable."""
+        if labels:
+            self._writer.put(None, 0, LabelRows([_label_row(label) for label in labels]))
 
     def flush(self) -> None:
         """Block until everything queued so far is durable. Raises `StoreError`."""
@@ -298,6 +296,12 @@ class RunStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _label_row(label: Label) -> Row:
+    texts = (plain(text) for text in (label.name, label.value))
+    who = (plain(text) for text in (label.source, label.author, label.guide, label.note))
+    return (label.trial, label.attempt, label.seq, *texts, label.confidence, *who, label.at or time.time())
 
 
 def _write_document(run_dir: Path, document: Mapping[str, Any]) -> None:

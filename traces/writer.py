@@ -73,16 +73,16 @@ class Kept:
         self.data = data
 
 
-class LabelRow:
-    """A label's row in the order of `LABEL_COLUMNS`."""
+class LabelRows:
+    """Rows of labels in the order of `LABEL_COLUMNS`: all of them are stored, or none."""
 
-    __slots__ = ("row",)
+    __slots__ = ("rows",)
 
-    def __init__(self, row: Row) -> None:
-        self.row = row
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = rows
 
 
-Item: TypeAlias = "tuple[AttemptSource | None, int, Event | Finished | Kept | LabelRow]"
+Item: TypeAlias = "tuple[AttemptSource | None, int, Event | Finished | Kept | LabelRows]"
 
 
 class Insert:
@@ -149,7 +149,7 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="agentlab-store", daemon=True)
         self._thread.start()
 
-    def put(self, source: AttemptSource | None, seq: int, payload: Event | Finished | Kept | LabelRow) -> int:
+    def put(self, source: AttemptSource | None, seq: int, payload: Event | Finished | Kept | LabelRows) -> int:
         """Queue one item; never blocks. Returns the ticket that `durable` and `flush` take."""
         with self._lock:
             if self.error is not None or self._closing:
@@ -276,8 +276,8 @@ class Writer:
         opened: list[AttemptSource] = []
         pack = self._packer.event
         for source, seq, payload in items:
-            if isinstance(payload, LabelRow):
-                group.labels.append(payload.row)
+            if isinstance(payload, LabelRows):
+                group.labels.extend(payload.rows)
                 continue
             if isinstance(payload, Kept):
                 self._artifacts.write(payload.data, payload.digest)

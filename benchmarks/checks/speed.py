@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -12,8 +14,7 @@ from checks.made import BAR, STEPS, TRACES, rate
 from importing import BAR as IMPORT_BAR
 from importing import write_rows
 
-from agentlab.service.answers import OF_RUNS, labels_of_run
-from agentlab.service.causes import classified_causes
+from agentlab.service.answers import OF_RUNS
 from agentlab.service.diagnosis import automatic_labels, safety_labels
 from agentlab.service.importing import import_traces
 from agentlab.traces.causes.model import shipped_model
@@ -44,9 +45,15 @@ def speed() -> list[Line]:
         lines.append(
             Line(f"{what}: import and store", f"{found:.0f}/s", None, f">= {IMPORT_BAR:.0f}/s", found >= IMPORT_BAR)
         )
-        began = time.perf_counter()
-        count = sum(1 for _ in labels_of_run(run_dir)) + sum(1 for _ in classified_causes(run_dir))
-        found = TRACES / (time.perf_counter() - began)
-        said = f"{count} labels; one process, which reads the traces from the store, twice"
-        lines.append(Line(f"{what}: agentlab classify RUN", f"{found:.0f}/s", beside=said))
+        found = TRACES / _seconds("classify", str(run_dir), "--no-lines")
+        said = "the command from its start to its end, with storing"
+        lines.append(Line(f"{what}: agentlab classify RUN", f"{found:.0f}/s", None, f">= {BAR}/s", found >= BAR, said))
     return lines
+
+
+def _seconds(*command: str) -> float:
+    """What a command takes, by the clock: unlike the first line it counts what else the machine does."""
+    agentlab = Path(sys.executable).with_name("agentlab")
+    began = time.perf_counter()
+    subprocess.run([agentlab, *command], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - began

@@ -17,37 +17,40 @@ PROMPT_TOKENS = 4_000
 """What is kept free of a judge's context for the question and the answer."""
 
 
-def classify_causes(path: Path, *, judge: str, judge_context: int, judge_key: str, store: bool, as_json: bool) -> None:
-    """Show the cause of each failed trace, and keep them as labels where asked to. Raises what the service raises."""
+def window_chars(judge_context: int) -> int:
+    """Characters of a trace that a judge with so many tokens of context reads at once."""
+    return (judge_context - PROMPT_TOKENS) * CHARS_PER_TOKEN
+
+
+def classify_causes(path: Path, *, judge: str, judge_key: str, judge_window: int, as_json: bool) -> None:
+    """Show the cause of each failed trace in a file or folder of other tools. Raises what the service raises."""
     from agentlab.service import event_loop
     from agentlab.traces.errors import FormatError
 
-    async def all_found() -> list[Found]:
+    async def show_all() -> bool:
         from agentlab.service.causes import classified_causes, judged_causes
 
-        found: list[Found] = []
+        any_found = False
         if not judge:
             for each in classified_causes(path):
-                found.append(each)
-                _show(each, as_json)
-            return found
-        window = (judge_context - PROMPT_TOKENS) * CHARS_PER_TOKEN
-        async for each in judged_causes(path, judge, window_chars=window, key_variable=judge_key):
-            found.append(each)
-            _show(each, as_json)
-        return found
+                any_found = True
+                show_cause(each, as_json=as_json)
+            return any_found
+        async for each in judged_causes(path, judge, window_chars=judge_window, key_variable=judge_key):
+            any_found = True
+            show_cause(each, as_json=as_json)
+        return any_found
 
     try:
-        found = event_loop.run(all_found)
+        found = event_loop.run(show_all)
     except FormatError as error:
         fail(str(error))
-    if store:
-        _store(path, found)
     if not found and not as_json:
         print("no trace of a failed trial is in it")
 
 
-def _show(found: Found, as_json: bool) -> None:
+def show_cause(found: Found, *, as_json: bool) -> None:
+    """One line."""
     from agentlab.traces.render import clean
 
     if as_json:
@@ -61,12 +64,3 @@ def _show(found: Found, as_json: bool) -> None:
     quote = f': "{cause.quote}"' if cause.quote else ""
     line = f"{found.id}: step {cause.step + 1} by {cause.agent}, {cause.category} ({cause.author}{sure}){quote}"
     print(clean(line).replace("\n", " "), flush=True)
-
-
-def _store(path: Path, found: list[Found]) -> None:
-    from agentlab.service.labelling import add_labels
-
-    if not (path / "run.json").is_file():
-        fail("--store needs a run: bring the file in with `agentlab traces import`")
-    labels = [label for each in found if (label := each.as_label()) is not None]
-    print(f"{add_labels(path, labels, once=True)} labels are stored", flush=True)

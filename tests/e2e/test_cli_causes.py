@@ -70,7 +70,7 @@ async def test_a_run_is_classified_and_the_labels_are_kept_once(cli: Cli) -> Non
     step = found_in(ended.out)[0]["step"]
     steps = (await cli("traces", "show", "latest", "1", "--json")).document
     assert [s["step"] - 1 for s in steps if "cause:unknown" in s.get("labels", [])] == [step]
-    assert "0 labels are stored" in (await cli("classify", "latest", "--kind", "cause", "--store")).out
+    assert "no label is new" in (await cli("classify", "latest", "--kind", "cause", "--store")).out
 
 
 async def test_a_judge_is_asked_where_it_is_named(cli: Cli, endpoint: Endpoint) -> None:

@@ -7,7 +7,7 @@ what is new in it, what it claims without having looked, and what came of it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from math import log1p
 
 from agentlab.traces.causes.moments import Moment
@@ -63,21 +63,22 @@ class Scene:
         self.final = next((moment for moment in reversed(agents) if len(moment.words) > 3), None)
         """The last thing of substance that an agent said: what the run came to."""
         self.last_speaker = agents[-1].speaker if agents else ""
-        self.new: list[frozenset[str]] = []
+        self.new: list[Set[str]] = []
         """The words of each moment that were not said before."""
         known: set[str] = set()
         for moment in moments:
             self.new.append(moment.words - known)
-            known |= moment.words
+            known |= self.new[-1]
         self.first_called: dict[str, int] = {}
         for place, moment in enumerate(moments):
             for call in moment.step.asks:
                 self.first_called.setdefault(call.name.lower(), place)
         self.errors = [moment.failed and moment.machine for moment in moments]
-        self.task = moments[0].words if moments else frozenset[str]()
-        answer = self.final.words if self.final else frozenset[str]()
+        nothing: Set[str] = frozenset()
+        self.task = moments[0].words if moments else nothing
+        answer = self.final.words if self.final else nothing
         self.new_in_answer = [len(new & answer) if place else 0 for place, new in enumerate(self.new)]
-        numbers = self.final.numbers if self.final else frozenset[str]()
+        numbers = self.final.numbers if self.final else nothing
         self.numbers_in_answer = [len(new & numbers) for new in self.new]
         self._alike: dict[tuple[int, int], float] = {}
 
