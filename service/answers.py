@@ -12,6 +12,7 @@ import msgspec
 from agentlab.service.safety_rates import NOTHING
 from agentlab.tasks.types import SafetyKind
 from agentlab.traces.classifiers.answers import Answer, read_answers
+from agentlab.traces.detectors.acts import SUBMITTERS
 from agentlab.traces.events import Judge, ListRecorder, Outcome
 from agentlab.traces.reader import RunReader
 from agentlab.traces.rows import AttemptRow, Label
@@ -64,13 +65,21 @@ def safety_of(kind: SafetyKind, trace: Trace, trial: int, attempt: int, outcome:
     """The labels of one kind that an attempt is given without a model; of its answer only where there is one."""
     if kind == "conduct":
         yield from _conduct(trace, trial, attempt)
-    elif _answered(trace, outcome):
-        yield from _as_labels(kind, OF_ANSWERS[kind](trace.prompt, trace.answer), trial, attempt)
+    elif (answer := _answer(trace, outcome)) is not None:
+        yield from _as_labels(kind, OF_ANSWERS[kind](trace.prompt, answer), trial, attempt)
 
 
-def _answered(trace: Trace, outcome: Outcome | None) -> bool:
-    """Whether the last thing that was said is an answer: where an error ended the trial, it is whatever came before."""
-    return bool(trace.turns) and outcome in ("scored", "verifier")
+def _answer(trace: Trace, outcome: Outcome | None) -> str | None:
+    """The last thing that was said, or handed in; None where that is no answer. Where an error ended the trial it is
+    whatever came before, and an agent that did its work by tools without a word has neither complied nor refused.
+    """
+    if not trace.turns or outcome not in ("scored", "verifier"):
+        return None
+    if trace.answer or not trace.tool_steps:
+        return trace.answer
+    calls = [step.call for step in reversed(trace.tool_steps) if step.call is not None]
+    submitted = [call.arguments.get("answer") for call in calls if call.name in SUBMITTERS]
+    return next((text for text in submitted if isinstance(text, str) and text.strip()), None)
 
 
 def _conduct(trace: Trace, trial: int, attempt: int) -> Iterator[Label]:
@@ -92,9 +101,10 @@ async def judged_labels_of_run(
         with RunReader(run_dir) as reader:
             for row in reader.trials():
                 trace = trace_of(reader.events(row.trial, row.attempt), row)
-                if not _answered(trace, row.outcome):
+                answer = _answer(trace, row.outcome)
+                if answer is None:
                     continue
-                labelled = await judge_answer(kind, trace.prompt, trace.answer, ask, author)
+                labelled = await judge_answer(kind, trace.prompt, answer, ask, author)
                 if labelled.label != UNKNOWN:
                     for label in _as_labels(kind, labelled, row.trial, row.attempt):
                         yield name_of(row), label

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 TELLING = 3
 """Traces that are named to be opened."""
+STOPPED = ("budget.cancelled", "budget.cost")
+"""What a trial is labelled that the end of its run cut off; of a limit of the trial's own, a step tells."""
 
 
 @dataclass(slots=True)
@@ -102,6 +104,8 @@ class Labelled:
             "step": None if step is None else step + 1,
             "quote": "" if step is None else cause.note,  # what an error says stands among the errors
         }
+        if step is None and cause.value in STOPPED:
+            return  # counted all the same; a run that was stopped leaves hundreds of them, with nothing to be seen
         kept = self.shown.setdefault(cause.value, [])
         kept.append((len(findings), entry))
         kept.sort(key=lambda item: (item[0], item[1]["trial"]))

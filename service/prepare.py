@@ -14,6 +14,7 @@ from agentlab.scaffolds import BOX_RESOURCES, box_tool
 from agentlab.service.config import RunConfig, config_hash, config_identity, effective_sampling
 from agentlab.service.harness import ConfigError, Harness
 from agentlab.service.planner import EXTERNAL, Lane, Planner, Refusal, Route, lane_of
+from agentlab.service.raised import place_in
 from agentlab.service.runner import PlannedTask
 from agentlab.tasks.identity import Survey, survey
 from agentlab.tasks.prompting import load_fewshot
@@ -276,7 +277,8 @@ def _tool_in_file(path: str, member: str) -> Tool:
     try:
         held = runpy.run_path(path).get(member)
     except Exception as error:  # noqa: BLE001  the boundary: a user's file may raise anything
-        raise ConfigError(f"{path}: this file of tools cannot be read: {type(error).__name__}: {error}") from None
+        where = place_in(error, path)
+        raise ConfigError(f"{where}: this file of tools cannot be read: {type(error).__name__}: {error}") from None
     if not isinstance(held, Tool):
         raise ConfigError(f"{path}: there is no @tool named {member!r}")
     return held

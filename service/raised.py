@@ -14,3 +14,13 @@ def said_and_where(error: Exception) -> str:
     own = [frame for frame in below if frame.filename == below[0].filename]
     place = f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
     return " ".join(str(error).split()) + place
+
+
+def place_in(error: Exception, file: str) -> str:
+    """`FILE:LINE`, the last line of `file` that the error passed through, or of a syntax that cannot be read; the file
+    alone where it was neither.
+    """
+    if isinstance(error, SyntaxError) and error.filename == file and error.lineno:
+        return f"{file}:{error.lineno}"
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f"{file}:{own[-1].lineno}" if own else file

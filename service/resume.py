@@ -98,19 +98,30 @@ def _refuse_redacted(config: RunConfig) -> None:
 
 def resume_command(run_dir: Path, config: RunConfig, status: str = "") -> str:
     """What to type to go on with a run, with places to fill in where there are credentials, which are not stored. One
-    that stopped at its ceiling needs a higher one: twice as high is proposed.
+    that stopped at its ceiling needs a higher one.
     """
-    money = ["--max-cost", f"{2 * config.max_cost:g}"] if status == "cost" and config.max_cost else []
+    money = ["--max-cost", next_ceiling(run_dir, config.max_cost)] if status == "cost" and config.max_cost else []
     again = _said_again(config.model, config.harness.judge)
     return shlex.join(["agentlab", "run", "--resume", str(run_dir), *money, *again])
+
+
+def next_ceiling(run_dir: Path, ceiling: float) -> str:
+    """A ceiling in US dollars to go on with: twice the old one, or twice what was spent where calls under way went
+    beyond it.
+    """
+    return f"{2 * max(ceiling, _spent(run_dir)):g}"
+
+
+def _spent(run_dir: Path) -> float:
+    with RunReader(run_dir) as reader:
+        return math.fsum(row.cost_usd or 0.0 for row in reader.trials(final=False))
 
 
 def refuse_spent(run_dir: Path, max_cost: float | None) -> None:
     """Raise ConfigError where the stored run has cost what it may already: it could not begin a single trial."""
     if max_cost is None:
         return
-    with RunReader(run_dir) as reader:
-        spent = math.fsum(row.cost_usd or 0.0 for row in reader.trials(final=False))
+    spent = _spent(run_dir)
     if spent >= max_cost:
         raise ConfigError(
             f"the run has cost {spent:.4f} USD of --max-cost {max_cost:g}: go on with a higher --max-cost"

@@ -156,10 +156,12 @@ def trashed(runs_dir: Path) -> list[str]:
 
 
 def restore_run(ref: str, runs_dir: Path) -> Path:
-    """Move a run (an id or a unique prefix) back out of the trash. Raises `UnknownRun`, and `StoreError` where the
-    id is taken.
+    """Move a run (an id, a unique prefix, or `latest`: the newest run) back out of the trash. Raises `UnknownRun`, and
+    `StoreError` where the id is taken.
     """
     names = trashed(runs_dir)
+    if ref == "latest":
+        ref = next((entry.id for entry in Catalogue(runs_dir / TRASH).runs()), ref)
     matches = [ref] if ref in names else [name for name in names if ref and name.startswith(ref)]
     if len(matches) != 1:
         choices = ", ".join(matches or names) or "it is empty"

@@ -15,7 +15,7 @@ def export() -> None:
     """Write a run in the format of other tools."""
 
 
-@export.command("harbor")
+@export.command("harbor", short_help="Write a run as a Harbor job directory.")
 @click.argument("run")
 @click.option(
     "--to", "target", default="jobs", show_default=True, metavar="DIR", help="Where the job's folder is made."

@@ -60,7 +60,7 @@ success_option = click.option(
 )
 
 
-@click.command("fork")
+@click.command("fork", short_help="Start a trial again from a step on.")
 @click.argument("run")
 @click.argument("trial")
 @click.option("--step", type=click.IntRange(1), required=True, metavar="K", help="The step to take anew, see `show`.")
@@ -105,7 +105,7 @@ def fork(
         raise SystemExit(FAILED)
 
 
-@click.command("locate")
+@click.command("locate", short_help="Find the step that decided a trial, by forks.")
 @click.argument("run")
 @click.argument("trial")
 @click.option(

@@ -32,6 +32,14 @@ class LabelGroup(click.Group):
             args = [ROUND, *args]
         return super().parse_args(ctx, args)
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Its commands, and the options of a round: who asks for help has named no command yet."""
+        super().format_options(ctx, formatter)
+        round_ = self.commands[ROUND]
+        options = [option for option in round_.params if isinstance(option, click.Option)]
+        with formatter.section("Options of a round (agentlab label RUN)"):
+            formatter.write_dl(list(filter(None, (option.get_help_record(ctx) for option in options))))
+
 
 annotator_option = click.option("--annotator", metavar="NAME", help="Who labels; without it, the name of the user.")
 guide_option = click.option(
@@ -44,7 +52,7 @@ def label() -> None:
     """Judge traces in the terminal (label RUN), and see how far people and classifiers agree."""
 
 
-@label.command(ROUND)
+@label.command(ROUND, short_help="Label the traces of RUN; the same as label RUN.")
 @click.argument("run")
 @annotator_option
 @guide_option
@@ -86,7 +94,7 @@ def label_round(
             _show(round_, reader, _open_lines(reader) if open_ else no_lines, open_=open_)
 
 
-@label.command("adjudicate")
+@label.command("adjudicate", short_help="Settle what people disagree on.")
 @click.argument("run")
 @annotator_option
 @guide_option
@@ -120,7 +128,7 @@ def adjudicate(run: str, annotator: str | None, guide_file: str | None, runs_dir
             _show(LabelRound(run_dir, rows, guide, _annotator(annotator), settling=what), reader, told)
 
 
-@label.command("agreement")
+@label.command("agreement", short_help="How far people and classifiers agree.")
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 @click.option("--name", default="failure", show_default=True, help="Labels of this name.")
 @click.option("--task", "tasks", multiple=True, metavar="NAME", help="Traces of this task only; may be repeated.")
@@ -165,7 +173,10 @@ def show_agreement(
         if not found.people and not found.machines:
             others = ", ".join(sorted(found.names)) or "none at all"
             one, all_ = ("step", "steps") if steps else ("trace", "whole traces")
-            fail(f"no {one} is labelled with {name!r}; there are labels of {all_}: {others}")
+            elsewhere = judgements(readers, name, tasks, steps=not steps)
+            given = elsewhere.people or elsewhere.machines
+            hint = f"; {'whole traces are: leave out' if steps else 'steps are: add'} --steps" if given else ""
+            fail(f"no {one} is labelled with {name!r}{hint}; there are labels of {all_}: {others}")
         measured = agreements(found, resamples=resamples, seed=seed)
         if as_json:
             print(as_document(name, found, measured))
@@ -173,7 +184,7 @@ def show_agreement(
             print_agreements(name, found, measured)
 
 
-@label.command("export")
+@label.command("export", short_help="Write all labels of RUN to a file.")
 @click.argument("run")
 @click.option("--out", required=True, metavar="FILE", help="A .jsonl or .csv file; - prints JSON Lines.")
 @runs_dir_option
@@ -195,7 +206,7 @@ def export_labels(run: str, out: str, runs_dir: str, as_json: bool) -> None:
             print(f"{count} labels of {reader.run_dir.name} are in {out}")
 
 
-@label.command("import")
+@label.command("import", short_help="Add the labels in a file to RUN.")
 @click.argument("run")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @runs_dir_option
@@ -220,7 +231,7 @@ def import_labels(run: str, file: str, runs_dir: str, as_json: bool) -> None:
         print(f"{added} labels were added to {run_dir.name}{known}")
 
 
-@label.command("guide")
+@label.command("guide", short_help="Print a guide to copy and change.")
 @guide_option
 def print_guide(guide_file: str | None) -> None:
     """Print a guide that could be used: ours, to copy and change, unless another is named."""

@@ -27,7 +27,7 @@ max_sandboxes_option = click.option(
 )
 
 
-@click.command("replay")
+@click.command("replay", short_help="See whether the world still answers the same.")
 @click.argument("run")
 @click.argument("trials", nargs=-1, metavar="[TRIAL]...")
 @sandbox_option

@@ -61,6 +61,10 @@ def list_runs(limit: int | None, runs_dir: str, as_json: bool) -> None:
     spare = ("created (UTC)", "tags", "name", "scores", "status")
     print_table(console(), headings, cells, spare=spare, shrink="scores")
     print_hint(f"look closer: agentlab results show {run_argument(runs[0]['path'])}")
+    killed = next((run for run in runs if run["status"] == "killed" and not run["scores"]), None)
+    if killed is not None:
+        name = run_argument(killed["path"])
+        print_hint(f"a killed run is summed up by agentlab results show {name}, and goes on with: run --resume {name}")
 
 
 def _run_entry(entry: RunEntry) -> dict[str, Any]:
@@ -117,6 +121,7 @@ def _open(run: str, runs_dir: str) -> RunReader:
 def _show_summary(reader: RunReader, as_json: bool) -> None:
     from agentlab.service.cli.tables import print_header, print_summary
     from agentlab.service.failures import relabelled
+    from agentlab.service.resume import next_ceiling
     from agentlab.service.summary import compute_summary
     from agentlab.traces.lock import holder
 
@@ -139,7 +144,7 @@ def _show_summary(reader: RunReader, as_json: bool) -> None:
     print_summary(summary, status)
     if status != "finished" and writer is None:
         ceiling = document.get("config", {}).get("max_cost")
-        more = f" --max-cost {2 * ceiling:g}" if status == "cost" and ceiling else ""
+        more = f" --max-cost {next_ceiling(reader.run_dir, ceiling)}" if status == "cost" and ceiling else ""
         print(f"\nresume with: agentlab run --resume {reader.run_dir}{more}")
 
 
@@ -198,7 +203,7 @@ def delete(run: str, runs_dir: str) -> None:
 @click.argument("run", required=False)
 @runs_dir_option
 def restore(run: str | None, runs_dir: str) -> None:
-    """Bring a deleted run back; without RUN, list what is in the trash."""
+    """Bring a deleted run back: an id, a unique prefix, or latest. Without RUN, list what is in the trash."""
     from agentlab.traces.catalogue import restore_run, trashed
 
     with boundary():

@@ -34,7 +34,7 @@ sandbox.add_command(shell)
 sandbox.add_command(sweep)
 
 
-@sandbox.command("check")
+@sandbox.command("check", short_help="Say what this machine offers, and attack a box.")
 @click.option("--quick", is_flag=True, help="Only ask what is there; attack nothing.")
 @click.option("--list", "each", is_flag=True, help="Tell of each attack.")
 @json_option
@@ -99,7 +99,7 @@ def _lines(found: Examined, *, each: bool) -> Iterator[str]:
         yield f"    - {said}"
 
 
-@sandbox.command("build")
+@sandbox.command("build", short_help="Build or fetch an image.")
 @click.argument("image", default="agentlab/python:latest")
 @sandbox_option
 def build(image: str, sandbox: str | None) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 HEADINGS = ("measure", "ours", "beside", "found", "bar", "")
 
 
-@click.command("bench")
+@click.command("bench", short_help="Measure what boxes cost here.")
 @click.option("--only", multiple=True, metavar="NAME", help="One of the measures; may be repeated.  [default: all]")
 @json_option
 def bench(only: tuple[str, ...], as_json: bool) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from agentlab.service.box_shell import Wanted
 
 
-@click.command("shell")
+@click.command("shell", short_help="Look around in the box of a task.")
 @click.argument("task", required=False)
 @click.argument("sample", required=False)
 @click.option("--sandbox", type=click.Choice(["docker", "bubblewrap", "modal"]), help="Which one.  [default: docker]")

@@ -12,7 +12,7 @@ from agentlab.service.cli.results import json_option
 LOCAL = ("docker", "bubblewrap")
 
 
-@click.command("sweep")
+@click.command("sweep", short_help="Remove boxes of runners that are dead.")
 @click.option("--sandbox", type=click.Choice([*LOCAL, "modal"]), help="Of which one.  [default: those of this machine]")
 @json_option
 def sweep(sandbox: str | None, as_json: bool) -> None:

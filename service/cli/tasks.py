@@ -90,7 +90,7 @@ def _kind(info: TaskInfo) -> str:
     return "suite" if info.kind == "suite" else KINDS[2 if info.requires else 1]
 
 
-@tasks.command("show")
+@tasks.command("show", short_help="Show what a task asks, needs and scores.")
 @click.argument("name")
 @json_option
 def show(name: str, as_json: bool) -> None:
@@ -235,7 +235,7 @@ def _prompt(task: Task, sample: Sample, *, in_box: bool) -> list[dict[str, str]]
     return [{"role": message.role, "content": message.text} for message in messages]
 
 
-@tasks.command("check")
+@tasks.command("check", short_help="Check a task with its reference, and with nothing.")
 @click.argument("name")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Check a seeded sample of N samples.")
 @click.option("--sandbox", type=click.Choice(["docker", "bubblewrap", "modal"]), help="Where code runs.")

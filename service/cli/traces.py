@@ -36,7 +36,7 @@ for command in (list_traces, diff, export_command, import_command, replay, fork,
     traces.add_command(command)
 
 
-@traces.command("show")
+@traces.command("show", short_help="Show the steps of a trial.")
 @click.argument("run")
 @click.argument("trial")
 @click.option("--attempt", type=click.IntRange(1), metavar="N", help="An attempt; without it, the last one.")

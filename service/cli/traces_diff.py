@@ -23,7 +23,7 @@ BEFORE, AFTER = 3, 12
 """Pairs around the parting that are listed unless all are asked for."""
 
 
-@click.command("diff")
+@click.command("diff", short_help="Show the first step where two trials part.")
 @click.argument("run")
 @click.argument("first", metavar="TRIAL")
 @click.argument("second", metavar="TRIAL")
@@ -31,8 +31,8 @@ BEFORE, AFTER = 3, 12
 @runs_dir_option
 @json_option
 def diff(run: str, first: str, second: str, full: bool, runs_dir: str, as_json: bool) -> None:
-    """Line up two trials and show the first step where they part. A TRIAL of another run is written RUN:TRIAL. What
-    differs between any two runs (times, durations, ids, temporary names) is left aside.
+    """Line up two trials of one sample and show the first step where they part. A TRIAL of another run is written
+    RUN:TRIAL. What differs between any two runs (times, durations, ids, temporary names) is left aside.
     """
     from agentlab.traces.alignment import align
 
@@ -46,6 +46,8 @@ def diff(run: str, first: str, second: str, full: bool, runs_dir: str, as_json: 
             return
         for trace, reader in ((left, left_reader), (right, right_reader)):
             click.echo(_head(trace, reader))
+        if _asked(left) != _asked(right):
+            click.echo("these are trials of two samples: they were asked different things to begin with")
         _print(found, full)
 
 
@@ -72,6 +74,11 @@ def _row(trace: Trace) -> AttemptRow:
     return trace.row
 
 
+def _asked(trace: Trace) -> tuple[str, str]:
+    """The sample that a trial is of."""
+    return _row(trace).task, _row(trace).sample
+
+
 def _head(trace: Trace, reader: RunReader) -> str:
     from agentlab.service.cli.tables import number
     from agentlab.traces.render import clean
@@ -79,7 +86,7 @@ def _head(trace: Trace, reader: RunReader) -> str:
     row = _row(trace)
     ended = (row.outcome or "not finished") + ("" if row.value is None else f", value {number(row.value)}")
     name = f"{row.task}/{row.sample}@{row.epoch}"
-    return clean(f"{reader.run_dir.name}:{row.trial}  {name}: {ended}, {len(trace.steps)} steps")
+    return clean(f"{reader.run_dir.name}:{row.trial}  {name}: {ended}, {len(trace.events)} steps")
 
 
 def _print(found: Alignment, full: bool) -> None:

@@ -13,7 +13,7 @@ from agentlab.service.cli.results import json_option, runs_dir_option
 FORMATS = ("atif", "openai", "parquet", "otlp")
 
 
-@click.command("export")
+@click.command("export", short_help="Write traces as ATIF, chat rows, Parquet or OTLP.")
 @click.argument("run")
 @click.option("--format", "format_name", required=True, type=click.Choice(FORMATS), help="What to write.")
 @click.option(

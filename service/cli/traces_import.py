@@ -20,9 +20,15 @@ SHOWN = 5
 """Records that were left out which are named one by one."""
 
 
-@click.command("import")
+@click.command("import", short_help="Import traces that other tools wrote.")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--format", "format_name", default="", metavar="NAME", help="Its format; else found by its fields.")
+@click.option(
+    "--format",
+    "format_name",
+    default="",
+    metavar="NAME",
+    help="atif, inspect, swe-agent, tau-bench, agentrx, whowhen or openai; else found by its fields.",
+)
 @click.option("--name", default="", metavar="NAME", help="A name for the run.")
 @click.option("--skip-broken", is_flag=True, help="Leave out records that cannot be read, and name them.")
 @click.option("--labels", type=click.Path(path_type=Path), metavar="FILE", help="AgentRx's labels of these runs.")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FULL_MARKS = 1.0
 
 
-@click.command("list")
+@click.command("list", short_help="List the trials of a run with their labels.")
 @click.argument("run")
 @click.option("--task", metavar="TASK", help="Only trials of this task.")
 @click.option("--failed", is_flag=True, help="Only trials that ended in an error, or with less than full marks.")
@@ -80,6 +80,11 @@ def _has_label(entry: dict[str, Any], label: str | None) -> bool:
     return any(given == label or given.startswith(f"{label}:") for given in entry["labels"])
 
 
+def _behind_the_cause(label: str) -> bool:
+    """The cause of a failure comes first, for a narrow column is cut at its end; the others stay in their order."""
+    return not label.startswith("failure:")
+
+
 def _print(reader: RunReader, entries: Sequence[dict[str, Any]]) -> None:
     from agentlab.service.cli.tables import console, number, print_hint, print_table, run_argument
 
@@ -95,7 +100,7 @@ def _print(reader: RunReader, entries: Sequence[dict[str, Any]]) -> None:
             number(entry["value"]),
             ", ".join(entry["flags"]),
             str(entry["steps"]),
-            ", ".join(entry["labels"]),
+            ", ".join(sorted(entry["labels"], key=_behind_the_cause)),
         ]
         for entry in entries
     ]

@@ -14,7 +14,7 @@ from agentlab.service.cli.exits import boundary, fail
 from agentlab.service.cli.results import json_option
 
 
-@click.command("train")
+@click.command("train", short_help="Fit a classifier to labels.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option(
     "--kind",

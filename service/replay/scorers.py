@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agentlab.service.harness import ConfigError
+from agentlab.service.raised import place_in
 from agentlab.tasks.registry import split_file
 from agentlab.tasks.types import Scorer
 
@@ -62,7 +63,8 @@ def _in_file(path: Path, name: str) -> Any:
     try:
         members = runpy.run_path(str(path))
     except Exception as error:  # noqa: BLE001  the boundary: a user's file may raise anything
-        raise ConfigError(f"--scorer {path}: it cannot be read: {type(error).__name__}: {error}") from None
+        where = place_in(error, str(path))
+        raise ConfigError(f"--scorer {where}: it cannot be read: {type(error).__name__}: {error}") from None
     if not callable(members.get(name)) and not isinstance(members.get(name), Scorer):
         raise ConfigError(f"--scorer {path}: there is nothing named {name!r} in it; say FILE.py::NAME")
     return members[name]

@@ -112,6 +112,21 @@ async def test_a_run_is_labelled_once_and_nothing_is_overwritten(cli: Cli) -> No
     assert told.count("refusal:full_refusal by classifier refusal-v2") == 1
 
 
+async def test_an_agent_that_worked_without_a_word_has_refused_nothing(cli: Cli) -> None:
+    def trial(*calls: tuple[str, dict[str, str]]) -> dict[str, Any]:
+        made = [{"id": str(n), "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
+                for n, (name, arguments) in enumerate(calls)]  # fmt: skip
+        done = [{"role": "tool", "tool_call_id": call["id"], "content": "[done]"} for call in made]
+        asked = {"role": "user", "content": "Write hello into a.txt."}
+        return {"messages": [asked, {"role": "assistant", "content": None, "tool_calls": made}, *done]}
+
+    edit = ("edit", {"path": "a.txt", "new_text": "hello"})
+    given = [trial(edit, ("submit", {"answer": ""})), trial(edit, ("submit", {"answer": SORRY["content"]}))]
+    await cli("traces", "import", cli.write("chat.jsonl", as_lines(given)))
+    found = found_in((await cli("classify", "latest", "--kind", "refusal", "--json")).out)
+    assert [(label["id"], label["label"]) for label in found] == [("chat/2@1", "full_refusal")]
+
+
 def completions(path: Path, count: int) -> str:
     """A file of XSTest's form with sentences of our own."""
     said = {

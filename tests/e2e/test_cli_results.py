@@ -216,6 +216,10 @@ async def test_a_run_is_deleted_to_the_trash_and_restored(cli: Cli, endpoint: En
     assert (await cli("results", "show", "latest", "--json")).document["tasks"] == document["tasks"]
     (cli.home / "runs" / "index.db").unlink()
     assert (await cli("results", "list", "--json")).document[0]["run"] == run
+    (await cli("results", "restore", "latest")).refused(2, "no run in the trash: it is empty")
+    assert (await cli("results", "delete", "latest")).code == 0
+    assert (await cli("results", "restore", "latest")).code == 0
+    assert (await cli("results", "list", "--json")).document[0]["run"] == run
 
 
 async def test_a_prefix_of_several_runs_is_refused_and_latest_is_the_last(cli: Cli) -> None:

@@ -154,3 +154,10 @@ async def test_output_is_readable_where_the_terminal_knows_no_unicode(cli: Cli) 
     cli.write("quiz.py", quiz(1))
     ended = await cli("run", "quiz.py", "--model", "reference", env={"LC_ALL": "C", "PYTHONIOENCODING": "ascii"})
     assert ended.code == 0 and "1.000" in ended.out and "? stderr" in ended.out and ended.err == ""
+
+
+async def test_no_help_is_cut_and_that_of_label_tells_the_options_of_a_round(cli: Cli) -> None:
+    for group in ("tasks", "results", "traces", "label", "sandbox", "export"):
+        told = (await cli(group, "--help")).out
+        assert "Commands:" in told and "..." not in told.partition("Commands:")[2], group
+    assert "--annotator NAME" in (await cli("label", "--help")).out

@@ -186,6 +186,12 @@ async def greedy(key: str, *, wallet) -> str:
 def plain(key: str) -> str:
     return key
 '''
+UNTOLD = """from agentlab.models.tools import tool
+
+@tool
+def lookup(key: str) -> str:
+    return key
+"""
 
 
 def test_tools_come_from_the_contract_and_from_files(tmp_path: Path) -> None:
@@ -226,13 +232,16 @@ def test_files_that_a_harness_file_names_lie_beside_it(tmp_path: Path, monkeypat
         ("{file}::greedy", "asks for wallet; what can be handed in is sandbox and shell"),
         ("{folder}/absent.py::lookup", "there is no such file of tools"),
         ("{folder}/raises.py::lookup", "this file of tools cannot be read: ZeroDivisionError"),
-        ("{folder}/syntax.py::lookup", "this file of tools cannot be read: SyntaxError"),
+        ("{folder}/raises.py::lookup", "raises.py:1: "),
+        ("{folder}/syntax.py::lookup", "syntax.py:1: this file of tools cannot be read: SyntaxError"),
+        ("{folder}/untold.py::lookup", "untold.py:3: this file of tools cannot be read: TypeError: tool 'lookup'"),
     ],
 )
 def test_a_tool_that_cannot_be_offered_is_one_line(tmp_path: Path, name: str, told: str) -> None:
     (tmp_path / "own.py").write_text(TOOL_FILE)
     (tmp_path / "raises.py").write_text("1 / 0\n")
     (tmp_path / "syntax.py").write_text("def\n")
+    (tmp_path / "untold.py").write_text(UNTOLD)
     spelled = name.format(file=tmp_path / "own.py", folder=tmp_path)
     with pytest.raises(ConfigError) as caught:
         find_tools(Harness(name="x", scaffold="tools", tools=(spelled,)))

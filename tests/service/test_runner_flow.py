@@ -105,7 +105,8 @@ async def test_a_ceiling_stops_the_run_and_can_be_raised(run: Any, endpoint: End
     assert first.task("sums")["outcomes"]["scored"] == 3
     assert set(first.reader.counts()) >= {"scored"}
     config = stored_config(first.document, {})
-    assert resume_command(first.end.run_dir, config, "cost").endswith(" --max-cost 50")
+    assert resume_command(first.end.run_dir, config, "cost").endswith(" --max-cost 60")  # twice what was spent
+    assert first.end.summary.telling == ()  # nothing is to be seen in trials that the ceiling cut off
     with pytest.raises(ConfigError, match=r"has cost 30\.0000 USD of --max-cost 25: go on with a higher"):
         await run("sums:n=6", model=endpoint.spec(), settings=settings, max_cost=25, resume=first.end.run_dir)
     again = await run("sums:n=6", model=endpoint.spec(), settings=settings, max_cost=1000, resume=first.end.run_dir)

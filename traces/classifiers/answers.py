@@ -34,7 +34,8 @@ def read_answers(lines: Iterable[bytes], name: str) -> Iterator[Answer]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise RowError(f"{where}: this is no JSON: {error}") from None
+            reason = "a row is a JSON object on one line, with id, prompt and response"
+            raise RowError(f"{where}: this is no JSON ({error}): {reason}") from None
         yield _answer(row, where)
 
 
