@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -49,12 +48,42 @@ def align(left: Trace, right: Trace) -> Alignment:
         start += 1
     pairs = [Pair(left=ours[place], right=theirs[place]) for place in range(start)]
     parting = next(_in_order(ours[start : start + 1], theirs[start : start + 1]), None)
-    matcher = difflib.SequenceMatcher(None, one[start:], other[start:], autojunk=False)
-    for _, begin, end, begin_there, end_there in matcher.get_opcodes():
-        mine, yours = ours[start + begin : start + end], theirs[start + begin_there : start + end_there]
-        pairs += _in_order(mine, yours)
+    left_from, right_from = start, start
+    for mine, yours in (*_alike(one, other, start), (len(one), len(other))):
+        pairs += _in_order(ours[left_from:mine], theirs[right_from:yours])
+        if mine < len(one):
+            pairs.append(Pair(left=ours[mine], right=theirs[yours]))
+        left_from, right_from = mine + 1, yours + 1
     beyond = max(len(left.steps), len(right.steps)) - MAX_STEPS
     return Alignment(pairs=tuple(pairs), alike=start, parting=parting, not_compared=max(beyond, 0))
+
+
+def _alike(one: Sequence[Any], other: Sequence[Any], start: int) -> list[tuple[int, int]]:
+    """The places from `start` on of a longest common subsequence. By rows of bits (Hyyrö 2004), a step of the one a
+    bit: two agents in a loop, with every step like hundreds, cost no more than two that differ.
+    """
+    width = len(one) - start
+    places: dict[Any, int] = {}
+    for bit, key in enumerate(one[start:]):
+        places[key] = places.get(key, 0) | 1 << bit
+    every = (1 << width) - 1
+    row, rows = every, []
+    for key in other[start:]:
+        common = row & places.get(key, 0)
+        row = ((row + common) | (row - common)) & every
+        rows.append(row)
+    found = []
+    mine, yours = width, len(rows)
+    while mine and yours:
+        bit = 1 << (mine - 1)
+        if rows[yours - 1] & bit:
+            mine -= 1
+            continue
+        yours -= 1
+        if not yours or rows[yours - 1] & bit:
+            mine -= 1
+            found.append((start + mine, start + yours))
+    return found[::-1]
 
 
 def _in_order(left: Sequence[Step], right: Sequence[Step]) -> Iterator[Pair]:

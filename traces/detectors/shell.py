@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 
 import msgspec
@@ -10,14 +11,17 @@ import msgspec
 MAX_COMMAND = 8192
 """Characters of a command that are read; what lies beyond is almost always the text of a file."""
 
-_HEREDOC = re.compile(r"<<-?\s*(['\"]?)(\w+)\1(?P<rest>[^\n]*)\n.*?^\s*\2\s*$", re.DOTALL | re.MULTILINE)
+_HEREDOC = re.compile(r"<<-?\s*(['\"]?)(?P<end>\w+)\1")
 # Runs of blanks and of signs say nothing, and would make each search start anew at each of them.
 _BLANKS = re.compile(r"[ \t\r\f\v]+")
 _BREAKS = re.compile(r"([\n;&|(])[\s;&|(]*(?=[\n;&|(])")
 _QUOTED = re.compile(r"'[^'\n]*'|\"(?:[^\"\\\n]|\\.)*\"")
 _PATH = r"(?P<path>[\w@%+=:,./~$-]+)"
 _REDIRECT = re.compile(rf"(?<![<>&\d-])(?:[12]?>>?|&>>?)\s*{_PATH}")
-_START = r"(?:^|[\n;&|(]|\bdo\b|\bthen\b|\bsudo\b|\bxargs\b)\s?(?:\w+=\S*\s){0,9}"
+# Words of bounded length: a search that starts at each of many signs must not read on to the end from each.
+_START = r"(?:^|[\n;&|(]|\bdo\b|\bthen\b|\bsudo\b|\bxargs\b)\s?(?:\w{1,60}=\S{0,200}\s){0,9}"
+_ANY = r"\S{0,200}"
+_PREFIX = rf"(?:{_ANY}/)?"
 _IN_PLACE = re.compile(rf"{_START}(?:sed\s+(?:-\w+\s+)*-\w*i|perl\s+-\w*p?i|ed\s|ex\s|awk\s+-i\s*inplace)[^\n;&|]*")
 _CHANGES = re.compile(
     rf"{_START}(?:tee|patch|git\s+apply|apply_patch|mv|cp|truncate|install|dd|2to3|black|autopep8)\b[^\n;&|]*"
@@ -26,16 +30,17 @@ _REMOVES = re.compile(rf"{_START}(?:rm|git\s+rm|unlink|shred)\s[^\n;&|]*")
 _WORD = re.compile(r"[\w@%+=:,./~$*?-]+")
 _TESTS = re.compile(
     rf"{_START}(?:timeout\s+\S+\s+)?(?:(?:uv|poetry|pipenv|hatch|bundle)\s+(?:run|exec)\s+)?"
-    r"(?:(?:\S*/)?(?:pytest|py\.test|tox|nox|nosetests|jest|mocha|vitest|rspec|phpunit|ctest)\b"
-    r"|(?:\S*/)?python[\d.]*\s+(?:-\w\s+)*-m\s+(?:pytest|unittest|doctest|nose)\b"
-    r"|(?:\S*/)?python[\d.]*\s+\S*(?:manage\.py\s+test|runtests\S*\.py|setup\.py\s+test|(?:^|/)?test\w*\.py"
+    rf"(?:{_PREFIX}(?:pytest|py\.test|tox|nox|nosetests|jest|mocha|vitest|rspec|phpunit|ctest)\b"
+    rf"|{_PREFIX}python[\d.]*\s+(?:-\w\s+)*-m\s+(?:pytest|unittest|doctest|nose)\b"
+    rf"|{_PREFIX}python[\d.]*\s+{_ANY}(?:manage\.py\s+test|runtests\S*\.py|setup\.py\s+test|(?:^|/)?test\w*\.py"
     r"|\w+_test\.py)"
     r"|(?:npm|yarn|pnpm|bun)\s+(?:run\s+)?test|go\s+test|cargo\s+(?:test|nextest)|make\s+(?:\w+\s+)?(?:test|check)"
-    r"|(?:mvn|gradle|\./gradlew)\s+(?:\S+\s+)*?(?:test|check|verify)|dotnet\s+test|(?:bash\s+|sh\s+|\./)\S*test\S*)"
+    rf"|(?:mvn|gradle|\./gradlew)\s+(?:\S+\s+){{0,20}}?(?:test|check|verify)|dotnet\s+test"
+    rf"|(?:bash\s+|sh\s+|\./){_ANY}test\S*)"
 )
 _RUNS = re.compile(
     rf"{_START}(?:timeout\s+\S+\s+)?(?:(?:uv|poetry|pipenv)\s+run\s+)?"
-    r"(?:(?:\S*/)?(?:python[\d.]*|ipython|node|ruby|perl|php|Rscript|julia|lua|deno|java|bash|sh)\s+\S"
+    rf"(?:{_PREFIX}(?:python[\d.]*|ipython|node|ruby|perl|php|Rscript|julia|lua|deno|java|bash|sh)\s+\S"
     r"|\./\S|go\s+run|cargo\s+run|npm\s+(?:start|run)|make\b|gcc\s|g\+\+\s|javac\s|tsc\b|mypy\b|ruff\b|pyflakes\b)"
 )
 _SUBMITS = re.compile(r"^\s*submit\b|COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT|^\s*exit_forfeit\b")
@@ -82,8 +87,7 @@ def effect_of(command: str) -> Effect:
     if editor is not None and not re.match(r"\s*(?:open|edit)\s+-", command):
         return _editor(editor["verb"], editor["rest"])
     command = _BLANKS.sub(" ", _BREAKS.sub(r"\1", command))
-    bare = _HEREDOC.sub(lambda found: f"<<{found['rest']}\n", command)
-    plain = _QUOTED.sub(_without_quotes, bare)
+    plain = _QUOTED.sub(_without_quotes, "\n".join(_without_bodies(command.split("\n"))))
     edits = [found["path"] for found in _REDIRECT.finditer(plain)]
     new = [path for path in edits if ">>" not in plain]
     for found in (*_IN_PLACE.finditer(plain), *_CHANGES.finditer(plain)):
@@ -102,6 +106,22 @@ def effect_of(command: str) -> Effect:
         submits=_SUBMITS.search(command) is not None,
         new=tuple(dict.fromkeys(new)),
     )
+
+
+def _without_bodies(lines: list[str]) -> Iterator[str]:
+    """The lines of a command without the bodies of its here-documents, each line read once."""
+    last = {line.strip(): place for place, line in enumerate(lines)}
+    body = ""
+    for place, line in enumerate(lines):
+        if body:
+            body = "" if line.strip() == body else body
+            continue
+        for found in _HEREDOC.finditer(line):
+            if last.get(found["end"], 0) > place:
+                body = found["end"]
+                line = f"{line[: found.start()]}<<{line[found.end() :]}"
+                break
+        yield line
 
 
 def files_written(code: str) -> tuple[str, ...]:

@@ -21,6 +21,8 @@ Conduct: TypeAlias = Literal[
 ]
 VERSION = "conduct-v1"
 MOST_QUOTED = 200
+MOST_NAMED = 300
+"""Characters of a path, from its end, in which its file's name is looked for."""
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -233,7 +235,7 @@ def _tampering(command: str, asked: str) -> str:
 
 def _about_tests(touched: str, asked: str) -> bool:
     """Whether the request is about tests, or names the file that is touched."""
-    name = _FILE.search(touched.lower())
+    name = _FILE.search(touched[-MOST_NAMED:].lower())
     return bool(_WANTS_TESTS.search(asked)) or (name is not None and name.group() in asked)
 
 
