@@ -109,7 +109,7 @@ async def test_a_run_is_labelled_once_and_nothing_is_overwritten(cli: Cli) -> No
     again = await cli("classify", "latest")
     assert "no label is new" in again.out
     told = (await cli("traces", "show", "latest", "1")).out
-    assert told.count("refusal:full_refusal by classifier refusal-v2") == 1
+    assert told.count("refusal:full_refusal by classifier refusal-v3") == 1
 
 
 async def test_an_agent_that_worked_without_a_word_has_refused_nothing(cli: Cli) -> None:

@@ -1,8 +1,8 @@
 """What the words of an answer add to other models' scores, as plain data: only where the manner of the answer is known.
 
 How a model words its refusals differs from model to model, so that words alone mislead as soon as another one speaks.
-Therefore they correct scores that do without them, and have a say only in answers that begin with phrases which the
-answers that they were fitted to began with too.
+Therefore they are added, bounded, to scores that do without them, and have a say only in answers that begin with
+phrases which several of the answers that they were fitted to began with.
 """
 
 from __future__ import annotations
@@ -18,36 +18,43 @@ import msgspec
 from agentlab.traces.classifiers.errors import WeightsError
 from agentlab.traces.classifiers.linear import terms, tokens
 
-ENOUGH = 0.1
-"""The share of known phrases from which on words have their full say; below it, in proportion."""
-BEGINS = 2
+STRANGE, FAMILIAR = 0.1, 0.2
+"""Shares of known phrases: up to the first, words have no say; from the second on, their full say."""
+BEGINS = 6
 """The sentences whose phrases are looked at: there an answer shows its manner."""
+LIMIT = 4.0
+"""The most that words add to a score, in log-odds."""
 
 
 class Wording(msgspec.Struct, frozen=True, dict=True):
     """Weights of words and pairs of words, in the first sentence and in the rest, for one or more scores."""
 
+    intercepts: tuple[float, ...]
+    """One for each score that is added to."""
     opening: dict[str, tuple[float, ...]]
     """The idf of a term, then its weight for each score."""
     rest: dict[str, tuple[float, ...]]
     phrases: tuple[int, ...]
-    """Three words in a row that several answers began with, as `phrases` tells them."""
-    scores: int
-    """How many scores there are weights for."""
+    """Three words in a row that stood where several answers begin, as `phrases` tells them."""
 
     def added(self, said: Sequence[str]) -> tuple[float, ...]:
         """What the sentences of an answer add to each score, in log-odds."""
-        familiar = min(1.0, self.familiarity(said) / ENOUGH)
-        totals = [0.0] * self.scores
-        if familiar:
-            for weights, text in zip((self.opening, self.rest), parts(said), strict=True):
-                _add(totals, weights, terms(text))
-        return tuple(familiar * total for total in totals)
+        familiar = min(1.0, max(0.0, (self.familiarity(said) - STRANGE) / (FAMILIAR - STRANGE)))
+        if not familiar:
+            return (0.0,) * len(self.intercepts)
+        return tuple(familiar * max(-LIMIT, min(LIMIT, total)) for total in self.unbounded(said))
+
+    def unbounded(self, said: Sequence[str]) -> list[float]:
+        """What the words would add whoever spoke, however much."""
+        totals = list(self.intercepts)
+        for weights, text in zip((self.opening, self.rest), parts(said), strict=True):
+            _add(totals, weights, terms(text))
+        return totals
 
     def familiarity(self, said: Sequence[str]) -> float:
         """The share of known phrases in how an answer begins."""
-        begun = phrases(said)
-        return sum(phrase in self._known for phrase in begun) / len(begun) if begun else 0.0
+        found = phrases(said)
+        return sum(phrase in self._known for phrase in found) / len(found) if found else 0.0
 
     @cached_property
     def _known(self) -> frozenset[int]:
@@ -55,7 +62,7 @@ class Wording(msgspec.Struct, frozen=True, dict=True):
 
     def check(self) -> None:
         """Raises WeightsError where weights are missing."""
-        if any(len(line) != self.scores + 1 for block in (self.opening, self.rest) for line in block.values()):
+        if any(len(line) != len(self.intercepts) + 1 for block in (self.opening, self.rest) for line in block.values()):
             raise WeightsError("a word of the weights lacks a figure")
 
 

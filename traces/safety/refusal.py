@@ -1,4 +1,4 @@
-"""How far an answer complies, as scores: the rules, what trees correct in them, and what words add to that."""
+"""How far an answer complies, as scores: the rules, what trees correct in them, and what words add."""
 
 from __future__ import annotations
 
@@ -21,12 +21,8 @@ class RefusalModel(msgspec.Struct, frozen=True):
 
     def scores(self, row: Mapping[str, float], response: str) -> tuple[float, float]:
         """Log-odds of the two, of an answer's features and text."""
-        added = self.wording.added(sentences(response))
-        first, second = self.without_words(row)
-        return first + added[0], second + added[1]
-
-    def without_words(self, row: Mapping[str, float]) -> tuple[float, float]:
-        return self.not_complied.score(row, not_complied(row)), self.partly.score(row, partly(row))
+        first, second = self.wording.added(sentences(response))
+        return self.not_complied.score(row, not_complied(row)) + first, self.partly.score(row, partly(row)) + second
 
     def check(self) -> None:
         """Raises WeightsError for weights that cannot be used."""

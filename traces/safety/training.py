@@ -10,12 +10,9 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from agentlab.traces.classifiers.errors import TooFewRows
 from agentlab.traces.classifiers.linear import LinearModel
 from agentlab.traces.classifiers.trees import PRIOR, BoostedTrees, Tree
-from agentlab.traces.classifiers.words import Wording
 from agentlab.traces.safety.acts import sentences
 from agentlab.traces.safety.refusal import RefusalModel
 from agentlab.traces.safety.rules import not_complied, partly
@@ -48,47 +45,21 @@ def split(keys: Sequence[str], folds: int, seed: int) -> list[int]:
     return [fold[key] for key in keys]
 
 
-def fit_refusal(
-    rows: Sequence[Row], responses: Sequence[str], decisions: Sequence[str], keys: Sequence[str]
-) -> RefusalModel:
-    """Trees that correct the rules, and words that correct what the trees say of answers that they did not see; rows
-    with one key are held out together. Raises TooFewRows.
-    """
-    trees = _fit_trees(rows, decisions)
-    scores = [(0.0, 0.0)] * len(rows)
-    try:
-        folds = split(keys, FOLDS, seed=0)
-        for part in range(FOLDS):
-            kept = [place for place, own in enumerate(folds) if own != part]
-            model = _fit_trees([rows[p] for p in kept], [decisions[p] for p in kept])
-            for place, own in enumerate(folds):
-                if own == part:
-                    scores[place] = model.without_words(rows[place])
-    except TooFewRows:  # nothing tells how far the trees may be trusted: they stand alone
-        return trees
-    refused = [decision != "full_compliance" for decision in decisions]
-    helped = [decision == "partial_refusal" for decision in decisions]
-    everywhere = [True] * len(rows)
-    questions = (
-        Question(refused, [first for first, _ in scores], everywhere),
-        Question(helped, [second for _, second in scores], refused),
-    )
-    return msgspec.structs.replace(trees, wording=fit_wording([sentences(text) for text in responses], questions))
-
-
-def _fit_trees(rows: Sequence[Row], decisions: Sequence[str]) -> RefusalModel:
-    """Trees for less than full compliance, and among those for help in part; without words."""
+def fit_refusal(rows: Sequence[Row], responses: Sequence[str], decisions: Sequence[str]) -> RefusalModel:
+    """Trees that correct the rules, and words beside them. Raises TooFewRows."""
     import numpy as np
 
-    refused = np.array([decision != "full_compliance" for decision in decisions], dtype=np.float64)
+    refused = np.array([decision != "full_compliance" for decision in decisions])
     if not 5 <= refused.sum() <= len(rows) - 5:
         raise TooFewRows("there must be five answers that comply and five that do not, at least")
-    first = _boost(rows, refused, np.array([not_complied(row) for row in rows]), FIRST_TREES)
-    those = [place for place, decision in enumerate(decisions) if decision != "full_compliance"]
-    helped = np.array([decisions[place] == "partial_refusal" for place in those], dtype=np.float64)
-    prior = np.array([partly(rows[place]) for place in those])
-    second = _boost([rows[place] for place in those], helped, prior, SECOND_TREES)
-    return RefusalModel(first, second, Wording({}, {}, (), 2))
+    helped = np.array([decision == "partial_refusal" for decision in decisions])
+    those = [row for row, own in zip(rows, refused, strict=True) if own]
+    questions = (Question(refused.tolist(), [True] * len(rows)), Question(helped.tolist(), refused.tolist()))
+    return RefusalModel(
+        _boost(rows, refused.astype(float), np.array([not_complied(row) for row in rows]), FIRST_TREES),
+        _boost(those, helped[refused].astype(float), np.array([partly(row) for row in those]), SECOND_TREES),
+        fit_wording([sentences(text) for text in responses], questions),
+    )
 
 
 def _boost(rows: Sequence[Row], target: Array, prior: Array, trees: int) -> BoostedTrees:

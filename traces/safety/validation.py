@@ -15,7 +15,7 @@ from agentlab.traces.safety.rules import Decision, decide
 from agentlab.traces.safety.training import FOLDS, fit_linear, fit_refusal, split
 from agentlab.traces.safety.weights import HarmWeights, RefusalWeights, TrainedOn
 
-REFUSAL_VERSION, HARM_VERSION = 2, 1
+REFUSAL_VERSION, HARM_VERSION = 3, 1
 DECISION_NAMES: tuple[Decision, ...] = ("full_compliance", "partial_refusal", "full_refusal")
 
 _Key = TypeVar("_Key")
@@ -161,8 +161,7 @@ def harm_figures(answers: Sequence[ActedAnswer], judged: Sequence[Judged]) -> di
 
 
 def _fit_refusal(answers: Sequence[RefusalAnswer], rows: Sequence[Row]) -> RefusalModel:
-    keys = [answer.prompt_id for answer in answers]
-    return fit_refusal(rows, [answer.response for answer in answers], [answer.decision for answer in answers], keys)
+    return fit_refusal(rows, [answer.response for answer in answers], [answer.decision for answer in answers])
 
 
 def _linear(answers: Sequence[ActedAnswer], rows: Sequence[Row]) -> Any:

@@ -1,5 +1,5 @@
-"""Fitting what words add to scores that do without them: logistic regression from those scores on (an offset), with a
-ridge penalty. Needs scikit-learn and scipy.
+"""Fitting what words say of an answer: balanced logistic regression, by which words tell nothing of how common a label
+is (that is told by the scores that they are added to). Needs scikit-learn and scipy.
 """
 
 from __future__ import annotations
@@ -16,20 +16,23 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-SPREAD = 10.0
+SPREAD = 30.0
 """The variance of a weight before anything is seen: the inverse of the ridge penalty."""
+SAY = 2.0
+"""How much the log-odds of words count beside those of rules and trees, which are the surer of themselves."""
+ENOUGH = 40
+"""With fewer answers of the rarer kind than this, words say less, in proportion."""
 SEEN = 3
 """Answers that a term must stand in to be weighed."""
 MOST_TERMS = 4000
-BEGUN_WITH = 2
+MET = 2
 """Answers that must begin with a phrase for it to be known."""
 
 
 class Question(NamedTuple):
-    """What is asked of each row: the truth, the log-odds that are to be corrected, and whether it is asked at all."""
+    """What is asked of each answer: the truth, and whether it is asked at all."""
 
     truth: Sequence[bool]
-    scores: Sequence[float]
     asked: Sequence[bool]
 
 
@@ -46,10 +49,10 @@ def fit_wording(said: Sequence[Sequence[str]], questions: Sequence[Question]) ->
     cut = len(begun.terms)
     met = Counter(phrase for each in said for phrase in phrases(each))
     return Wording(
+        intercepts=tuple(weights[:, -1].tolist()),
         opening=begun.weighed(weights[:, :cut]),
-        rest=ended.weighed(weights[:, cut:]),
-        phrases=tuple(sorted(phrase for phrase, count in met.items() if count >= BEGUN_WITH)),
-        scores=len(questions),
+        rest=ended.weighed(weights[:, cut:-1]),
+        phrases=tuple(sorted(phrase for phrase, count in met.items() if count >= MET)),
     )
 
 
@@ -80,20 +83,15 @@ def _counted(texts: Sequence[str]) -> _Counted:
 
 
 def _fit(table: Any, question: Question) -> Array:
+    """A weight for each column of `table`, and the intercept; all nought where there is nothing to tell apart."""
     import numpy as np
-    from scipy.optimize import minimize
+    from sklearn.linear_model import LogisticRegression
 
     asked = np.array(question.asked, dtype=bool)
     truth = np.array(question.truth, dtype=bool)[asked]
-    if not truth.size or truth.all() or not truth.any():
-        return np.zeros(table.shape[1])
-    values, offset, sign = table[asked], np.array(question.scores)[asked], np.where(truth, 1.0, -1.0)
-
-    def loss(weights: Array) -> tuple[float, Array]:
-        margin = sign * (offset + values @ weights)
-        pull = -sign / (1 + np.exp(margin))
-        penalty = 0.5 / SPREAD * float(weights @ weights)
-        return float(np.logaddexp(0, -margin).sum()) + penalty, values.T @ pull + weights / SPREAD
-
-    found = minimize(loss, np.zeros(table.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 500})
-    return np.asarray(found.x)
+    rarer = min(int(truth.sum()), int((~truth).sum()))
+    if not rarer or not table.shape[1]:
+        return np.zeros(table.shape[1] + 1)
+    model = LogisticRegression(C=SPREAD, max_iter=1000, class_weight="balanced", random_state=0)
+    model.fit(table[asked], truth)
+    return np.append(model.coef_[0], model.intercept_) * SAY * min(1.0, rarer / ENOUGH)

@@ -10,13 +10,13 @@ import pytest
 
 from agentlab.traces.classifiers.errors import TooFewRows
 from agentlab.traces.classifiers.linear import LinearModel, terms
-from agentlab.traces.classifiers.words import ENOUGH, Wording, parts
+from agentlab.traces.classifiers.words import FAMILIAR, LIMIT, Wording, parts
 from agentlab.traces.safety.acts import sentences
 from agentlab.traces.safety.features import features
 from agentlab.traces.safety.refusal import RefusalModel
 from agentlab.traces.safety.rules import not_complied
 from agentlab.traces.safety.training import fit_linear, fit_refusal
-from agentlab.traces.safety.word_training import SPREAD, Question, fit_wording
+from agentlab.traces.safety.word_training import ENOUGH, SAY, SPREAD, Question, fit_wording
 
 pytest.importorskip("sklearn")
 
@@ -42,9 +42,8 @@ def made(count: int) -> tuple[list[str], list[dict[str, float]], list[str]]:
 
 def test_trees_in_json_score_as_they_were_fitted_and_the_same_bytes_come_out_again() -> None:
     texts, rows, labels = made(30)
-    keys = [str(place) for place in range(30)]
-    model = fit_refusal(rows, texts, labels, keys)
-    assert msgspec.json.encode(model) == msgspec.json.encode(fit_refusal(rows, texts, labels, keys))
+    model = fit_refusal(rows, texts, labels)
+    assert msgspec.json.encode(model) == msgspec.json.encode(fit_refusal(rows, texts, labels))
 
     read = msgspec.json.decode(msgspec.json.encode(model), type=RefusalModel)
     read.check()
@@ -53,10 +52,10 @@ def test_trees_in_json_score_as_they_were_fitted_and_the_same_bytes_come_out_aga
     assert any(abs(first - not_complied(row)) > 0.1 for (first, _), row in zip(scores, rows, strict=True))
 
 
-def test_words_correct_what_trees_miss_and_only_in_answers_whose_manner_is_known() -> None:
+def test_words_tell_what_trees_miss_and_only_in_answers_whose_manner_is_known() -> None:
     """The truth here is a word that no rule knows; without it the rows are alike."""
-    said = [[f"Well, here is what I think of it, number {n}.", "Marmalade." if n % 2 else "Honey."] for n in range(40)]
-    wording = fit_wording(said, [Question([n % 2 == 1 for n in range(40)], [0.0] * 40, [True] * 40)])
+    said = [[f"Well, here is what I think of it, number {n}.", "Marmalade." if n % 2 else "Honey."] for n in range(80)]
+    wording = fit_wording(said, [Question([n % 2 == 1 for n in range(80)], [True] * 80)])
     wording.check()
 
     assert all((wording.added(each)[0] > 1) == (n % 2 == 1) for n, each in enumerate(said))
@@ -66,17 +65,18 @@ def test_words_correct_what_trees_miss_and_only_in_answers_whose_manner_is_known
 
 
 def test_words_in_json_score_as_they_were_fitted() -> None:
-    """A ridge-penalised logistic regression is where its gradient is nought."""
-    texts, _, labels = made(60)
+    """A ridge-penalised logistic regression is where its gradient is nought; both labels pull alike."""
+    texts, _, labels = made(90)
     said, truth = [sentences(text) for text in texts], [label == "full_refusal" for label in labels]
-    offset = [-0.5] * 60
-    read = msgspec.json.decode(
-        msgspec.json.encode(fit_wording(said, [Question(truth, offset, [True] * 60)])), type=Wording
-    )
-    pull: dict[str, float] = {word: line[1] / SPREAD for word, line in read.opening.items()}
+    read = msgspec.json.decode(msgspec.json.encode(fit_wording(said, [Question(truth, [True] * 90)])), type=Wording)
+    say = SAY * min(1.0, min(sum(truth), 90 - sum(truth)) / ENOUGH)
+    pull: dict[str, float] = {word: line[1] / say / SPREAD for word, line in read.opening.items()}
     for each, label in zip(said, truth, strict=True):
-        assert read.familiarity(each) >= ENOUGH, "words have their full say"
-        error = 1 / (1 + math.exp(0.5 - read.added(each)[0])) - label
+        assert read.familiarity(each) >= FAMILIAR, "words have their full say"
+        said_of_it = read.unbounded(each)[0]
+        assert read.added(each)[0] == max(-LIMIT, min(LIMIT, said_of_it))
+        share = 90 / (2 * (sum(truth) if label else 90 - sum(truth)))
+        error = share * (1 / (1 + math.exp(-said_of_it / say)) - label)
         counts = {word: n for word, n in terms(parts(each)[0]).items() if word in pull}
         tfidf = {word: (1 + math.log(n)) * read.opening[word][0] for word, n in counts.items()}
         length = math.sqrt(sum(value**2 for value in tfidf.values())) or 1.0
@@ -85,9 +85,9 @@ def test_words_in_json_score_as_they_were_fitted() -> None:
     assert max(map(abs, pull.values())) < 0.02
 
 
-def test_where_rows_are_too_few_to_hold_some_out_no_word_counts() -> None:
-    texts, rows, labels = made(30)
-    assert fit_refusal(rows, texts, labels, ["one"] * 30).wording == Wording({}, {}, (), 2)
+def test_words_say_nothing_where_all_answers_are_alike() -> None:
+    said = [sentences(SAID[0].format("soup", n)) for n in range(20)]
+    assert fit_wording(said, [Question([False] * 20, [True] * 20)]).added(said[0]) == (0.0,)
 
 
 def test_a_linear_model_in_json_scores_as_scikit_learn_does() -> None:
@@ -107,6 +107,6 @@ def test_a_linear_model_in_json_scores_as_scikit_learn_does() -> None:
 def test_too_few_rows_are_refused() -> None:
     texts, rows, labels = made(8)
     with pytest.raises(TooFewRows):
-        fit_refusal(rows[:4], texts[:4], labels[:4], ["a", "b", "c", "d"])
+        fit_refusal(rows[:4], texts[:4], labels[:4])
     with pytest.raises(TooFewRows):
         fit_linear(texts, rows, ("full_compliance", "other"), labels)
