@@ -17,7 +17,7 @@ from agentlab.service.diagnosis import safety_of_trace
 from agentlab.service.labelling import add_labels
 from agentlab.service.side_by_side import in_order
 from agentlab.tasks.types import SafetyKind
-from agentlab.traces.causes.model import Cause, shipped_model, unknown_cause
+from agentlab.traces.causes.model import Cause, CauseModel, shipped_model, unknown_cause
 from agentlab.traces.errors import StoreError
 from agentlab.traces.reader import RunReader
 from agentlab.traces.rows import AttemptRow, Label
@@ -62,8 +62,10 @@ def classified(
     *,
     processes: int | None = None,
     known: Callable[[Sequence[Label]], None] | None = None,
+    model: CauseModel | None = None,
 ) -> Iterator[Classified]:
-    """The last attempts of all trials, by number. `kinds` are those of `OF_RUNS` and `cause`.
+    """The last attempts of all trials, by number. `kinds` are those of `OF_RUNS` and `cause`, which `model` finds, or
+    else the weights that come with agentlab.
 
     With `known` what a trial was labelled before, by the same versions, is not found out again: `known` is given those
     labels, and a trial of which nothing is left to ask is left out. Raises StoreError, ProcessLost.
@@ -72,38 +74,38 @@ def classified(
         total = sum(reader.counts().values())
         if reader.upgraded:
             processes = 1  # each would make a copy of its own
-        asked = _asked(reader, tuple(kinds), known)
-        for each in in_order(_classifier, (run_dir,), asked, total, processes):
+        asked = _asked(reader, tuple(kinds), known, model or shipped_model())
+        for each in in_order(_classifier, (run_dir, model), asked, total, processes):
             if isinstance(each, _Unreadable):
                 raise StoreError(each.why)
             yield each
 
 
 @contextmanager
-def _classifier(run_dir: Path) -> Iterator[Callable[[Asked], Classified | _Unreadable]]:
+def _classifier(run_dir: Path, model: CauseModel | None) -> Iterator[Callable[[Asked], Classified | _Unreadable]]:
     """What one process does with a trial."""
+    causes = model or shipped_model()
     with RunReader(run_dir) as reader:
 
         def classify(asked: Asked) -> Classified | _Unreadable:
             try:
-                return _classify(reader, *asked)
+                return _classify(reader, causes, *asked)
             except StoreError as error:
                 return _Unreadable(str(error))
 
         yield classify
 
 
-def _classify(reader: RunReader, trial: int, kinds: tuple[str, ...]) -> Classified:
+def _classify(reader: RunReader, model: CauseModel, trial: int, kinds: tuple[str, ...]) -> Classified:
     row = reader.trial(trial)
     trace = trace_of(reader.events(trial, row.attempt), row)
     wanted: list[SafetyKind] = [kind for kind in OF_RUNS if kind in kinds]
     labels = safety_of_trace(trial, row.attempt, trace, row.outcome, wanted)
     asked = CAUSE in kinds and failed(row)
-    return Classified(name_of(row), tuple(labels), Found(name_of(row), _cause(trace), row) if asked else None)
+    return Classified(name_of(row), tuple(labels), Found(name_of(row), _cause(model, trace), row) if asked else None)
 
 
-def _cause(trace: Trace) -> Cause:
-    model = shipped_model()
+def _cause(model: CauseModel, trace: Trace) -> Cause:
     try:
         return model.find(trace)
     except Exception as error:  # noqa: BLE001  traces are hostile: one must not end what is said of the others
@@ -112,7 +114,10 @@ def _cause(trace: Trace) -> Cause:
 
 
 def _asked(
-    reader: RunReader, kinds: tuple[str, ...], known: Callable[[Sequence[Label]], None] | None
+    reader: RunReader,
+    kinds: tuple[str, ...],
+    known: Callable[[Sequence[Label]], None] | None,
+    model: CauseModel,
 ) -> Iterator[Asked]:
     if known is None:
         for row in _paged(reader):
@@ -120,7 +125,7 @@ def _asked(
         return
     authors: dict[str, str] = {kind: author_of(kind) for kind in OF_RUNS if kind in kinds}
     if CAUSE in kinds:
-        authors[CAUSE] = shipped_model().author
+        authors[CAUSE] = model.author
     for row in _paged(reader):
         stored = [label for label in reader.labels(row.trial) if label.attempt == row.attempt]
         told = {kind for kind in kinds if any((label.name, label.author) == (kind, authors[kind]) for label in stored)}

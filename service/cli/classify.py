@@ -37,6 +37,12 @@ JUDGED = ("refusal", "harm", "action", "cause")
     help="What the judge reads of a trace at once; longer traces are read in parts.",
 )
 @click.option("--judge-key", default="", metavar="VARIABLE", help="The environment variable with the judge's key.")
+@click.option(
+    "--weights",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="For --kind cause: weights of your own, as `traces train` writes them.",
+)
 @click.option("--store/--no-store", default=None, help="Keep the labels with the run; without --kind, kept.")
 @click.option(
     "--lines/--no-lines",
@@ -57,6 +63,7 @@ def classify(
     judge: str,
     judge_context: int,
     judge_key: str,
+    weights: Path | None,
     store: bool | None,
     lines: bool | None,
     processes: int | None,
@@ -80,6 +87,8 @@ def classify(
             fail("--store needs a run: bring the file in with `agentlab traces import`")
         if judge and kind not in JUDGED and (kind or is_run):
             fail(f"--judge needs --kind, one of {', '.join(JUDGED)}")
+        if weights and (judge or kind != "cause"):
+            fail("--weights needs --kind cause, and no --judge")
         window = window_chars(judge_context)
         if is_run:
             classify_run(
@@ -92,6 +101,7 @@ def classify(
                 as_json=as_json,
                 lines=lines,
                 processes=processes,
+                weights=weights,
             )
         elif kind in OF_ROWS:
             try:
@@ -101,7 +111,9 @@ def classify(
         elif kind == "conduct":
             fail("conduct is read off the steps of a run: bring the file in with `agentlab traces import`")
         else:
-            classify_causes(path, judge=judge, judge_key=judge_key, judge_window=window, as_json=as_json)
+            classify_causes(
+                path, judge=judge, judge_key=judge_key, judge_window=window, as_json=as_json, weights=weights
+            )
 
 
 def _resolved(target: str, runs_dir: Path) -> Path:

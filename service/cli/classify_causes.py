@@ -10,11 +10,14 @@ from agentlab.service.cli.exits import fail
 
 if TYPE_CHECKING:
     from agentlab.service.causes import Found
+    from agentlab.traces.causes.model import Cause, CauseModel
 
 CHARS_PER_TOKEN = 3
 """On the safe side: English text has four, code and numbers fewer."""
 PROMPT_TOKENS = 4_000
 """What is kept free of a judge's context for the question and the answer."""
+ONLY_AGENT = 0.995
+"""The probability from which on there is nobody else to blame."""
 
 
 def window_chars(judge_context: int) -> int:
@@ -22,7 +25,19 @@ def window_chars(judge_context: int) -> int:
     return (judge_context - PROMPT_TOKENS) * CHARS_PER_TOKEN
 
 
-def classify_causes(path: Path, *, judge: str, judge_key: str, judge_window: int, as_json: bool) -> None:
+def own_weights(path: Path | None) -> CauseModel | None:
+    """The weights in a file of the user's; None where there is none."""
+    from agentlab.traces.causes.model import CauseFileError, own_model
+
+    try:
+        return None if path is None else own_model(path)
+    except CauseFileError as error:
+        fail(f"--weights {path}: {error}")
+
+
+def classify_causes(
+    path: Path, *, judge: str, judge_key: str, judge_window: int, as_json: bool, weights: Path | None
+) -> None:
     """Show the cause of each failed trace in a file or folder of other tools. Raises what the service raises."""
     from agentlab.service import event_loop
     from agentlab.traces.errors import FormatError
@@ -32,7 +47,7 @@ def classify_causes(path: Path, *, judge: str, judge_key: str, judge_window: int
 
         any_found = False
         if not judge:
-            for each in classified_causes(path):
+            for each in classified_causes(path, own_weights(weights)):
                 any_found = True
                 show_cause(each, as_json=as_json)
             return any_found
@@ -60,7 +75,17 @@ def show_cause(found: Found, *, as_json: bool) -> None:
     if cause.step is None:
         print(clean(f"{found.id}: unknown ({cause.note})"), flush=True)
         return
-    sure = "" if cause.score is None else f", {cause.score:.2f} sure of the agent"
     quote = f': "{cause.quote}"' if cause.quote else ""
-    line = f"{found.id}: step {cause.step + 1} by {cause.agent}, {cause.category} ({cause.author}{sure}){quote}"
+    category = "category unknown" if cause.category == "unknown" else cause.category
+    line = f"{found.id}: step {cause.step + 1} by {cause.agent}, {category} ({cause.author}{_how_sure(cause)}){quote}"
     print(clean(line).replace("\n", " "), flush=True)
+
+
+def _how_sure(cause: Cause) -> str:
+    """The probability of the step, that of its agent where there are others, and which steps come next."""
+    if cause.step_score is None or cause.score is None:
+        return ""
+    agent = f", of the agent {cause.score:.2f}" if cause.score < ONLY_AGENT else ""
+    others = [f"{suspect.seq + 1} {suspect.probability:.2f}" for suspect in cause.suspects if suspect.seq != cause.step]
+    then = f"; then step {', '.join(others)}" if others else ""
+    return f": probability of the step {cause.step_score:.2f}{agent}{then}"

@@ -40,6 +40,7 @@ def classify_run(
     as_json: bool,
     lines: bool | None,
     processes: int | None,
+    weights: Path | None,
 ) -> None:
     """Label a run and show what was found. Raises what the service raises."""
     from agentlab.service.classifying import Keeping
@@ -56,20 +57,24 @@ def classify_run(
         if judge:
             _ask_judge(path, kinds[0], judge, judge_key, judge_window, shown, keeping)
         else:
-            _classify(path, kinds, processes, shown, keeping)
+            _classify(path, kinds, processes, shown, keeping, weights)
     shown.end(kinds)
     if keep and not as_json:
         _tell_stored(path, kinds, keeping.added)
 
 
-def _classify(path: Path, kinds: Sequence[str], processes: int | None, shown: Shown, keeping: Keeping) -> None:
+def _classify(
+    path: Path, kinds: Sequence[str], processes: int | None, shown: Shown, keeping: Keeping, weights: Path | None
+) -> None:
     from agentlab.service.classifying import classified
+    from agentlab.service.cli.classify_causes import own_weights
     from agentlab.service.side_by_side import ProcessLost
 
+    model = own_weights(weights)
     # Where lines are shown all of them are: what is stored does not tell the whole line.
     known = shown.known if shown.form == "table" and keeping.keeps else None
     try:
-        for each in classified(path, kinds, processes=processes, known=known):
+        for each in classified(path, kinds, processes=processes, known=known, model=model):
             keeping.add(each.all_labels)  # what was seen is not lost to Ctrl-C
             shown.labels(each.id, each.labels)
             if each.found is not None:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import importlib.util
 import json
 import shlex
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from agentlab.service.cli.exits import boundary, fail
-from agentlab.service.cli.results import json_option
+from agentlab.service.cli.results import json_option, runs_dir_option
+
+if TYPE_CHECKING:
+    from agentlab.traces.causes.labelled_runs import RunLabels
 
 
 @click.command("train", short_help="Fit a classifier to labels.")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("files", nargs=-1, required=True)
 @click.option(
     "--kind",
     type=click.Choice(["cause", "refusal", "harm"]),
@@ -27,10 +31,12 @@ from agentlab.service.cli.results import json_option
 @click.option(
     "--seeds", type=click.IntRange(1, 100), default=20, show_default=True, help="Ways to cut the five folds of causes."
 )
+@runs_dir_option
 @json_option
-def train_command(files: tuple[Path, ...], kind: str, out: Path, seeds: int, as_json: bool) -> None:
+def train_command(files: tuple[str, ...], kind: str, out: Path, seeds: int, runs_dir: str, as_json: bool) -> None:
     """Fit a classifier to labelled FILES and write its weights as JSON, with the hashes of the files and the scores on
-    rows that it was not fitted to. For --kind cause: files of Who&When, and of AgentRx with its labels; for refusal the
+    rows that it was not fitted to; `classify --weights` uses them. For --kind cause: runs (an id, a unique prefix, a
+    path or latest) in which people marked steps, files of Who&When, and of AgentRx with its labels; for refusal the
     completions of XSTest, a file a model; for harm (and the six actions) the responses of Do-Not-Answer.
     """
     if importlib.util.find_spec("sklearn") is None:
@@ -38,12 +44,14 @@ def train_command(files: tuple[Path, ...], kind: str, out: Path, seeds: int, as_
         fail(f"training needs scikit-learn: {how}")
     if not out.parent.is_dir():
         fail(f"--out {out}: there is no folder {out.parent}")
-    rebuild = shlex.join(["agentlab", "traces", "train", "--kind", kind, *(file.name for file in files)])
+    rebuild = shlex.join(["agentlab", "traces", "train", "--kind", kind, *(Path(file).name for file in files)])
     if kind == "cause":
-        scores = _train_causes(files, f"{rebuild} --seeds {seeds} --out {out.name}", out, seeds)
+        scores = _train_causes(files, Path(runs_dir), f"{rebuild} --seeds {seeds} --out {out.name}", out, seeds)
         told = _causes_in_words(scores, seeds)
     else:
-        scores = _train_answers(files, kind, f"{rebuild} --out {out.name}", out)
+        if absent := next((file for file in files if not Path(file).is_file()), None):
+            fail(f"{absent}: there is no such file")
+        scores = _train_answers(tuple(map(Path, files)), kind, f"{rebuild} --out {out.name}", out)
         told = [
             f"{part}: " + ", ".join(f"{name} {value:.3f}" for name, value in found.items())
             for part, found in scores.items()
@@ -75,21 +83,46 @@ def _train_answers(files: tuple[Path, ...], kind: str, rebuild: str, out: Path) 
     return dict(weights.scores)
 
 
-def _train_causes(files: tuple[Path, ...], rebuild: str, out: Path, seeds: int) -> dict[str, Any]:
+def _train_causes(files: tuple[str, ...], runs_dir: Path, rebuild: str, out: Path, seeds: int) -> dict[str, Any]:
     import msgspec
 
     from agentlab.traces.causes.labelled import read_labelled
     from agentlab.traces.causes.training import TooFewTraces, train
     from agentlab.traces.errors import FormatError
 
+    paths = [Path(file) for file in files if Path(file).is_file()]
     with boundary():
         try:
-            labelled, trained_on = read_labelled(files)
+            labelled, trained_on = read_labelled(paths)
+            for run in (file for file in files if not Path(file).is_file()):
+                found = _marked_in(run, runs_dir)
+                labelled += found.labelled
+                trained_on.append(found.source)
             model = train(labelled, trained_on, rebuild, seeds=seeds)
-        except (FormatError, TooFewTraces) as error:
+        except FormatError as error:
             fail(str(error))
-        out.write_bytes(msgspec.json.format(msgspec.json.encode(model), indent=1) + b"\n")
+        except TooFewTraces as error:
+            fail(f"{error}. People mark the step that decided a trial with m in `agentlab label RUN --failed`")
+        out.write_bytes(msgspec.json.format(model.as_file(), indent=1) + b"\n")
     return dict(model.scores)
+
+
+def _marked_in(run: str, runs_dir: Path) -> RunLabels:
+    """What people marked in a run. Raises StoreError."""
+    from agentlab.traces.causes.labelled_runs import read_labelled_run
+    from agentlab.traces.errors import UnknownRun
+    from agentlab.traces.reader import RunReader, resolve_run
+
+    try:
+        place = resolve_run(run, runs_dir)
+    except UnknownRun as error:
+        fail(f"{run} is no file, and {error}")
+    with RunReader(place) as reader:
+        found = read_labelled_run(reader)
+    if found.disputed:
+        which = "1 trial is" if found.disputed == 1 else f"{found.disputed} trials are"
+        print(f"{run}: {which} left out, for people name different steps there", file=sys.stderr)
+    return found
 
 
 def _causes_in_words(scores: dict[str, Any], seeds: int) -> list[str]:

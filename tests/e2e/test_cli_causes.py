@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from typing import Any
@@ -114,3 +115,33 @@ async def test_weights_are_fitted_to_labelled_files_and_say_so(cli: Cli) -> None
     few = await cli("traces", "train", cli.write("few.jsonl", as_lines(rows(3))), "--out", "none.json")
     few.refused(2, "at least 20")
     assert not (cli.home / "none.json").exists()
+
+
+async def test_weights_are_fitted_to_what_people_marked_in_a_run_and_label_another(cli: Cli) -> None:
+    await cli("traces", "import", cli.write("rows.jsonl", as_lines(rows(24))), "--name", "known")
+    (known,) = (await cli("results", "list", "--json")).document
+    trained = await cli("traces", "train", "latest", "--seeds", "1", "--out", "mine.json", "--json")
+    assert trained.code == 0, trained.err
+    of_files = await cli("traces", "train", "rows.jsonl", "--seeds", "1", "--out", "files.json", "--json")
+    assert trained.document["scores"]["people"] == of_files.document["scores"]["whowhen"]
+    written = (cli.home / "mine.json").read_bytes()
+    model = read_model(written)
+    assert [(source.file, source.traces) for source in model.trained_on] == [(known["run"], 24)]
+
+    # A second person who names other steps leaves no majority; who marks a tool's answer means the turn before it.
+    marks = [{"trial": n, "step": 1, "name": "failure", "value": "plan.looped", "author": "ann"} for n in range(1, 6)]
+    await cli("label", "import", "latest", cli.write("marks.jsonl", as_lines(marks)))
+    fewer = await cli("traces", "train", "latest", "--seeds", "1", "--out", "none.json")
+    fewer.refused(2, "there are 19 independent traces", "5 trials are left out, for people name different steps")
+
+    await cli("traces", "import", cli.write("others.jsonl", as_lines(rows(3))))
+    found = found_in((await cli("classify", "latest", "--kind", "cause", "--weights", "mine.json", "--json")).out)
+    author = f"cause-v1+{hashlib.sha256(written).hexdigest()[:8]}"
+    assert len(found) == 3 and {line["author"] for line in found} == {author}
+    of_file = await cli("classify", "others.jsonl", "--kind", "cause", "--weights", "mine.json")
+    assert of_file.out.count(author) == 3
+    (await cli("classify", "latest", "--weights", "mine.json")).refused(2, "--weights needs --kind cause")
+    (await cli("classify", "latest", "--kind", "cause", "--weights", "rows.jsonl")).refused(
+        2, "no file of cause weights"
+    )
+    (await cli("traces", "train", "nothing", "--out", "none.json")).refused(2, "nothing is no file", "there is no run")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from operator import mul
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -83,10 +85,19 @@ class CauseModel(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, Any]
     scores: dict[str, Any]
     """Cross-validated figures of the same procedure."""
+    digest: str = ""
+    """The beginning of its file's SHA-256, where that is somebody's own and not the one that comes with agentlab."""
 
     @property
     def author(self) -> str:
-        return f"cause-v{self.version}"
+        """Who gives its labels; of weights of one's own with their hash, so that nobody takes them for ours."""
+        return f"cause-v{self.version}" + (f"+{self.digest}" if self.digest else "")
+
+    def as_file(self) -> bytes:
+        """As it is written: JSON, which does not say its own hash."""
+        document = msgspec.to_builtins(self)
+        del document["digest"]
+        return msgspec.json.encode(document)
 
     def find(self, trace: Trace) -> Cause:
         """The most probable agent, that agent's most probable step, and the category; `unknown` where no agent spoke.
@@ -161,6 +172,12 @@ def read_model(data: bytes) -> CauseModel:
     if not len(head.names) == len(head.intercepts) == len(head.weights):
         raise CauseFileError("a category lacks its weights")
     return model
+
+
+def own_model(path: Path) -> CauseModel:
+    """The weights in somebody's own file. Raises CauseFileError, OSError."""
+    data = path.read_bytes()
+    return msgspec.structs.replace(read_model(data), digest=hashlib.sha256(data).hexdigest()[:8])
 
 
 @cache
