@@ -4,6 +4,10 @@
 BIN := .venv/bin
 # pyright's launcher would ask the package index for a newer version.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+# Where it is set, pytest would go through the asserts of every file again in each run.
+unexport PYTHONDONTWRITEBYTECODE
+# A worker for each core. Each begins with a part of the files, and takes tests of another's when it has done its own.
+WORKERS := --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run test test-long lint format bench lock clean
@@ -17,10 +21,10 @@ run: setup ## find or install a sandbox, then run the quickstart suite with the 
 	exec $(BIN)/agentlab run quickstart --model reference --harness tools "$$@"
 
 test: setup-dev ## run the tests, all parts real; PYTEST="tests/tasks -x" narrows them
-	@scripts/with-sandbox $(BIN)/pytest $(PYTEST)
+	@scripts/with-sandbox $(BIN)/pytest $(WORKERS) $(PYTEST)
 
 test-long: setup-dev ## run the tests and the hundred-fold kill and soak loops
-	@scripts/with-sandbox $(BIN)/pytest -m '' $(PYTEST)
+	@scripts/with-sandbox $(BIN)/pytest -m '' $(WORKERS) $(PYTEST)
 
 lint: setup-dev ## run ruff, mypy --strict, pyright and the import contracts
 	@scripts/lint

@@ -67,7 +67,7 @@ def import_traces(
     findings = _findings(labels) if labels is not None else {}
     if not path.exists():  # nor a link that leads in a circle
         raise FormatError(str(path), "", "there is no such file or folder")
-    run_id = new_run_id(name or Source(file=path.resolve().name).stem)
+    run_id = new_run_id(name or Source(file=path.resolve().name).stem, runs_dir)
     result = Imported(run_id, runs_dir / run_id)
     document = new_document(
         run_id,

@@ -261,7 +261,8 @@ def open_store(plan: Plan, models: ModelSource, images: dict[str, str], resume: 
             raise
         return store, document.get("run_id", resume.name)
     words = plan.config.name or "-".join(Path(name.partition("::")[0]).stem for name in plan.config.tasks[:3])
-    run_id = new_run_id(words)
+    runs_dir = Path(plan.config.runs_dir)
+    run_id = new_run_id(words, runs_dir)
     document = planned_document(
         run_id,
         plan,
@@ -271,7 +272,7 @@ def open_store(plan: Plan, models: ModelSource, images: dict[str, str], resume: 
         suites=[{"name": suite.name, "tasks": list(suite.tasks())} for suite in plan.suites],
         problems=[{"task": problem.name, "message": problem.message} for problem in plan.problems],
     )
-    return RunStore.create(Path(plan.config.runs_dir) / run_id, document), run_id
+    return RunStore.create(runs_dir / run_id, document), run_id
 
 
 def _count_done(store: RunStore, board: Board, meter: CostMeter) -> Done:

@@ -1,18 +1,29 @@
-"""What every test may use: the reference data mirror, where the repository lies, and no skips where all is required."""
+"""What every test may use: the reference data mirror, where the repository lies, the machine for itself where a test
+is marked `alone`, and no skips where all is required.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
+if TYPE_CHECKING:
+    from endpoints import Endpoint
+
 # How long an example takes on a shared machine says nothing of it.
 settings.register_profile("agentlab", deadline=None)
 settings.load_profile("agentlab")
+
+# How wide the window is: what starts the workers says it in their environment, and it would steer what is printed.
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -31,6 +42,38 @@ def reference_data() -> Path:
     if os.environ.get("AGENTLAB_REQUIRE_ALL"):
         pytest.fail("the reference data is required here and absent: set AGENTLAB_DATA")
     pytest.skip("no reference data: set AGENTLAB_DATA to a mirror")
+
+
+@pytest.fixture
+async def endpoint() -> AsyncIterator[Endpoint]:
+    """A real server in this process that answers as a test tells it to."""
+    from endpoints import serve
+
+    async with serve() as running:
+        yield running
+
+
+@contextmanager
+def _turn(folder: Path, *, alone: bool) -> Iterator[None]:
+    """Holds until the end what a test needs of the machine: a share of it, or all. They are served as they come: who
+    waits for all of it holds the door, and so nobody overtakes.
+    """
+    with (folder / "machine").open("w") as machine:
+        with (folder / "door").open("w") as door:
+            fcntl.flock(door, fcntl.LOCK_EX)
+            fcntl.flock(machine, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Where there are several workers, a test marked `alone` waits for the others, and they for it. That is outside
+    its time-out.
+    """
+    if not hasattr(item.config, "workerinput") or item.config.cache is None:
+        return (yield)
+    with _turn(item.config.cache.mkdir("turns"), alone=item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 def _fail_where_required(report: pytest.TestReport | pytest.CollectReport) -> None:

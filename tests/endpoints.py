@@ -142,6 +142,16 @@ def calling(*calls: dict[str, Any]) -> dict[str, Any]:
     return chat(None, finish="tool_calls", tool_calls=list(calls))
 
 
+def bash(command: str, **arguments: Any) -> dict[str, Any]:
+    """An answer that calls `bash`."""
+    return calling(tool_call("bash", {"command": command, **arguments}))
+
+
+def submit(answer: str = "") -> dict[str, Any]:
+    """An answer that calls `submit`."""
+    return calling(tool_call("submit", {"answer": answer}))
+
+
 def completion(body: dict[str, Any], *, text: str = " done", bos: str = "") -> dict[str, Any]:
     """A completions answer. With `echo` and `logprobs` as vLLM gives it: words as tokens, each of log-probability
     -len(word).

@@ -6,7 +6,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-from endpoints import calling, tool_call
+from endpoints import bash, submit
 
 IMAGE = "agentlab/python:latest"
 QUIET = f"""
@@ -59,8 +59,8 @@ def playing(*commands: str) -> Any:
     def behave(body: dict[str, Any], request: Any) -> Any:
         said = sum(message["role"] == "assistant" for message in body["messages"])
         if said < len(commands):
-            return calling(tool_call("bash", {"command": commands[said]}))
-        return calling(tool_call("submit", {"answer": ""}))
+            return bash(commands[said])
+        return submit()
 
     return behave
 

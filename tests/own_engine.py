@@ -1,7 +1,7 @@
 """A Docker engine of the test's own, to be stopped, killed and started again: never the one that others use.
 
 It lives in namespaces of its own for network and mounts, so it touches no bridge and no packet filter of this machine
-and leaves no mount behind.
+and leaves no mount behind. Its storage is memory there: on a disk it takes ten seconds to be rid of an image.
 """
 
 from __future__ import annotations
@@ -25,14 +25,10 @@ from agentlab.sandboxes import images
 
 IMAGE = "agentlab/python:latest"
 UP_S = 60.0
-START = """
-ip link set lo up
-data=${1:?} size=${2:?}
-shift 2
-mkdir -p "$data"
-[ "$size" = 0 ] || mount -t tmpfs -o size="$size"m none "$data"
-exec dockerd --data-root "$data" "$@"
+HOLD = """
+ip link set lo up && mkdir -p "$1" && mount -t tmpfs -o size="$2"m none "$1" && echo ready && exec sleep infinity
 """
+"""Keeps the namespaces, and so the storage, while the engine is stopped or dead."""
 
 
 class OwnEngine:
@@ -40,10 +36,12 @@ class OwnEngine:
 
     def __init__(self, folder: Path, data_mb: int, config: Mapping[str, Any]) -> None:
         self._folder = folder
-        self._data_mb = data_mb
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"unix://{folder}/sock"
         (folder / "config.json").write_text(json.dumps(config))
+        hold = ["unshare", "--net", "--mount", "sh", "-c", HOLD, "sh", f"{folder}/data", str(data_mb)]
+        self._holder = subprocess.Popen(hold, stdout=subprocess.PIPE, start_new_session=True)
+        assert self._holder.stdout is not None and self._holder.stdout.readline() == b"ready\n"
 
     @property
     def pid(self) -> int:
@@ -53,7 +51,7 @@ class OwnEngine:
     @property
     def data(self) -> Path:
         """Its storage, as seen from here."""
-        return Path(f"/proc/{self.pid}/root{self._folder}/data")
+        return Path(f"/proc/{self._holder.pid}/root{self._folder}/data")
 
     @property
     def runs(self) -> bool:
@@ -64,9 +62,16 @@ class OwnEngine:
         # After a kill both stay behind, and the numbers in them may be another's by now.
         for left in (self._folder / "pid", self._folder / "exec" / "containerd" / "containerd.pid"):
             left.unlink(missing_ok=True)
-        apart = ("unshare", "--net", "--mount", "sh", "-c", START, "sh", f"{self._folder}/data", str(self._data_mb))
-        flags = [f"--config-file={self._folder}/config.json", f"--host={self.url}", "--bridge=none"]
-        flags += [f"--exec-root={self._folder}/exec", f"--pidfile={self._folder}/pid", "--iptables=false"]
+        apart = ("nsenter", f"--target={self._holder.pid}", "--net", "--mount", "dockerd")
+        flags = [
+            f"--config-file={self._folder}/config.json",
+            f"--host={self.url}",
+            f"--data-root={self._folder}/data",
+            f"--exec-root={self._folder}/exec",
+            f"--pidfile={self._folder}/pid",
+            "--bridge=none",
+            "--iptables=false",
+        ]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen([*apart, *flags], stdout=log, stderr=log, start_new_session=True)
         patience = time.monotonic() + UP_S
@@ -92,6 +97,8 @@ class OwnEngine:
             with contextlib.suppress(OSError):
                 if entry.name.isdigit() and str(self._folder).encode() in (entry / "cmdline").read_bytes():
                     os.kill(int(entry.name), signal.SIGKILL)
+        self._holder.kill()
+        self._holder.communicate()
 
     def take_image(self) -> None:
         """Give it the built-in image of the engine that is there for all."""
@@ -106,10 +113,9 @@ class OwnEngine:
 
 
 @contextmanager
-def own_engine(*, data_mb: int = 0, **config: Any) -> Iterator[OwnEngine]:
+def own_engine(*, data_mb: int = 2000, **config: Any) -> Iterator[OwnEngine]:
     """A running engine with the built-in image, gone with everything in it at the end. Skips where none can be had.
-
-    `data_mb` gives it a storage of that size; it does not outlast a restart.
+    `data_mb` is the size of its storage.
     """
     if os.geteuid() != 0 or not shutil.which("dockerd"):
         if os.environ.get("AGENTLAB_REQUIRE_ALL") == "1":

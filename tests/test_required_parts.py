@@ -56,5 +56,6 @@ def test_a_skip_fails_where_every_part_is_required(suite: Path) -> None:
 def test_a_module_that_skips_itself_fails_too(suite: Path) -> None:
     (suite / "test_parts.py").write_text("import pytest\npytest.importorskip('no_such_module_here')\n")
     assert last_line(suite)[0] == 5, "nothing collected"
-    assert last_line(suite, AGENTLAB_REQUIRE_ALL="1")[0] != 0
-    assert "error" in last_line(suite, AGENTLAB_REQUIRE_ALL="1")[1]
+    code, line = last_line(suite, AGENTLAB_REQUIRE_ALL="1")
+    assert code != 0
+    assert "error" in line

@@ -255,7 +255,7 @@ async def open_forks(
 
 def _new_run(origin: Origin, stage: Stage, models: ModelSource, kind: Kind, told: dict[str, Any]) -> RunStore:
     plan, row = stage.plan, origin.again.row
-    run_id = new_run_id(f"{kind}-{row.task}-{row.sample}")
+    run_id = new_run_id(f"{kind}-{row.task}-{row.sample}", origin.run.parent)
     identity = plan.identities(models.provider, models.name)[row.task]
     source = {"run": origin.run.name, "trial": row.trial, "attempt": row.attempt, "sample": row.sample, "kind": kind}
     document = planned_document(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from e2e.command_line import Cli, Ended, Gate, asked, line_with, quiz, solve
-from endpoints import Endpoint, calling, tool_call
+from endpoints import Endpoint, bash
 
 from agentlab.traces.events import SandboxStart
 from agentlab.traces.reader import RunReader
@@ -109,7 +109,7 @@ async def test_boxes_are_gone_when_a_run_was_stopped(cli: Cli, endpoint: Endpoin
     async def behave(body: dict[str, Any], request: web.Request) -> Any:
         if body["messages"][-1]["role"] == "tool":  # it has worked in its box, and now thinks for ever
             return await gate(body, request)
-        return calling(tool_call("bash", {"command": "sleep 600 &"}))
+        return bash("sleep 600 &")
 
     endpoint.behave = behave
     samples = quiz(3).replace("prompt=", "requires=('shell',), prompt=")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from e2e.command_line import Cli, Ended, asked, quiz
-from endpoints import Endpoint, calling, tool_call
+from endpoints import Endpoint, bash, submit
 
 from agentlab.traces.reader import RunReader
 
@@ -153,8 +153,8 @@ def look(body: dict[str, Any], request: Any) -> dict[str, Any]:
     """An agent that reads the file and submits what it found."""
     last = body["messages"][-1]
     if last["role"] != "tool":
-        return calling(tool_call("bash", {"command": "cat word.txt"}))
-    return calling(tool_call("submit", {"answer": last["content"].split("\n")[0]}))
+        return bash("cat word.txt")
+    return submit(last["content"].split("\n")[0])
 
 
 async def kill_boxes(cli: Cli, endpoint: Endpoint, kills: int, seed: int) -> None:

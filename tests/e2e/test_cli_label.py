@@ -59,7 +59,7 @@ class Tmux:
             "-s",
             "one",
             *size,
-            f"trap : INT; {shlex.join(command)}; printf 'left %s\\n' $?; exec cat",
+            f"trap : INT; {shlex.join(command)}; printf '\\r\\nleft %s\\n' $?; exec cat",
         )
 
     def screen(self) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from endpoints import Endpoint, chat, serve, status
+from endpoints import Endpoint, chat, status
 
 from agentlab.models.cache import ResponseCache
 from agentlab.models.options import ClientOptions
@@ -19,12 +18,6 @@ from agentlab.traces.events import ListRecorder, Message, ModelCall, ToolSpec, U
 
 ASK = (Message(role="user", content="hi"),)
 DEAR = PriceTable((("tiny", Price(input=1e6, output=2e6, cached_input=0.5e6)),))
-
-
-@pytest.fixture
-async def endpoint() -> AsyncIterator[Endpoint]:
-    async with serve() as running:
-        yield running
 
 
 async def test_a_kept_answer_is_served_without_asking_and_costs_nothing(endpoint: Endpoint, tmp_path: Path) -> None:

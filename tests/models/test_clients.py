@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from endpoints import Endpoint, calling, chat, hang, reset, serve, status, stream, tool_call
+from endpoints import Endpoint, calling, chat, hang, reset, status, stream, tool_call
 
 from agentlab.models.client import EndpointModel
 from agentlab.models.options import ClientOptions
@@ -31,17 +31,6 @@ from agentlab.traces.events import (
 QUICK = ClientOptions(backoff_s=0.001, timeout_s=20)
 ASK = (Message(role="user", content="What is 6 x 7?"),)
 ADD = ToolSpec(name="add", description="Add.", parameters={"type": "object", "properties": {"a": {"type": "integer"}}})
-
-
-@pytest.fixture(params=["direct", "openai"])
-def client(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
-
-@pytest.fixture
-async def endpoint() -> AsyncIterator[Endpoint]:
-    async with serve() as running:
-        yield running
 
 
 @pytest.fixture

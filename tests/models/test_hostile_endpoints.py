@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import json
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,31 +13,17 @@ from aiohttp import web
 from endpoints import Endpoint, chat, serve
 
 from agentlab.models.client import EndpointModel
-from agentlab.models.options import ClientOptions
 from agentlab.models.protocol import ModelError
 from agentlab.models.replies import error_text
 from agentlab.models.resolve import open_model, probe
 from agentlab.models.streams import ChatStream
 from agentlab.traces.events import ListRecorder, Message, ModelRetry
 
+from .conftest import options
+
 ASK = (Message(role="user", content="What is 6 x 7?"),)
 LIMIT = 100_000
 ANSWER = json.dumps(chat("42")).encode()
-
-
-@pytest.fixture(params=["direct", "openai"])
-def client(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
-
-@pytest.fixture
-async def endpoint() -> AsyncIterator[Endpoint]:
-    async with serve() as running:
-        yield running
-
-
-def options(client: Any, **changes: Any) -> ClientOptions:
-    return ClientOptions(**{"client": client, "backoff_s": 0.001, "timeout_s": 20.0, "max_retries": 0, **changes})
 
 
 async def failure(address: str, client: Any, **changes: Any) -> ModelError:

@@ -20,11 +20,6 @@ from agentlab.traces.events import ListRecorder, Message, ModelRetry
 ASK = (Message(role="user", content="What is 6 x 7?"),)
 
 
-@pytest.fixture(params=["direct", "openai"])
-def client(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
-
 async def open_client(endpoint: Endpoint, client: Any, departures: Departures, **changes: Any) -> EndpointModel:
     given = {"backoff_s": 0.001, "timeout_s": 20.0, "max_retries": 1, **changes}
     return await open_model(endpoint.spec(), ClientOptions(client=client, departures=departures, **given))

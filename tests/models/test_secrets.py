@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from aiohttp import web
-from endpoints import Endpoint, chat, reset, serve, status, stream
+from endpoints import Endpoint, chat, reset, status, stream
 
-from agentlab.models.options import ClientOptions
 from agentlab.models.protocol import ModelError
 from agentlab.models.resolve import open_model, parse_model, probe
 from agentlab.traces.events import ListRecorder, Message, ModelRetry
+
+from .conftest import options
 
 ASK = (Message(role="user", content="What is 6 x 7?"),)
 PASSWORD = "p@ss:w/rd#?"
@@ -22,23 +22,8 @@ TOKEN = base64.b64encode(f"user:{PASSWORD}".encode()).decode()
 SECRETS = (PASSWORD, LOGIN.partition(":")[2], TOKEN, "q-secret", "q%2Dsecret", "sk-secret")
 
 
-@pytest.fixture(params=["direct", "openai"])
-def client(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
-
-@pytest.fixture
-async def endpoint() -> AsyncIterator[Endpoint]:
-    async with serve() as running:
-        yield running
-
-
 def with_login(address: str) -> str:
     return address.replace("http://", f"http://{LOGIN}@")
-
-
-def options(client: Any, **changes: Any) -> ClientOptions:
-    return ClientOptions(**{"client": client, "backoff_s": 0.001, "timeout_s": 20.0, "max_retries": 0, **changes})
 
 
 async def test_a_user_and_a_password_are_sent_as_the_protocol_says(

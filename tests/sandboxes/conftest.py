@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from back_ends import SMALL, usable
 from modal_standin import serving
+from outside import World, a_world
 
 from agentlab.sandboxes import Backend, BackendName, Sandbox
 
@@ -51,3 +52,10 @@ async def docker() -> AsyncIterator[Backend]:
 async def box(backend: Backend) -> Sandbox:
     """A fresh box of each back-end; closed with its back-end."""
     return await backend.create(SMALL)
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    """What boxes with a network may reach."""
+    async with a_world() as world:
+        yield world

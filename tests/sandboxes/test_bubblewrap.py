@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -23,8 +24,9 @@ LIMITS = Limits(memory_mb=512, cpus=0.5, pids=77)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A cache of these tests' own, which whoever a box runs as may enter."""
     folder = tmp_path_factory.mktemp("cache")
-    for above in (folder, *folder.parents[:2]):
-        above.chmod(0o755)
+    for inside in (folder, *folder.parents):
+        if Path(tempfile.gettempdir()) in inside.parents:
+            inside.chmod(0o755)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AGENTLAB_CACHE", str(folder))
         yield folder

@@ -137,6 +137,7 @@ async def test_system_v_objects_are_refused_or_removed_by_a_reset(box: Sandbox) 
     assert (await box.exec(["sh", "-c", "cat /proc/sysvipc/* | grep -vc key"])).stdout == b"0\n"
 
 
+@pytest.mark.alone
 async def test_memory_that_no_process_owns_costs_the_command_before_the_box(backend: Backend) -> None:
     """Socket buffers in many processes: the kernel has to kill, and the agent offers its commands.
 

@@ -66,6 +66,7 @@ async def test_output_cannot_look_like_the_end(box: Sandbox) -> None:
     assert result.exit_code == 1
 
 
+@pytest.mark.alone
 async def test_a_background_job_neither_holds_nor_ends_the_command(box: Sandbox) -> None:
     shell = await box.open_shell()
     result = await shell.run("(sleep 0.4; echo late) & echo now", timeout=10)

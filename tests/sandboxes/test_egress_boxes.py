@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 from back_ends import SMALL, usable
-from outside import World, a_world
+from outside import World
 
 from agentlab.sandboxes import Backend, BackendName, Limits, Sandbox, SandboxError, User, open_backend
 from agentlab.traces.events import NetworkAccess
@@ -38,12 +38,6 @@ for url in sys.argv[1:]:
     except OSError as error:
         print("failed", getattr(error, "reason", error), flush=True)
 """
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    async with a_world() as world:
-        yield world
 
 
 @dataclass

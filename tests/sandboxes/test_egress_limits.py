@@ -9,7 +9,7 @@ import socket
 import stat
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,12 +23,6 @@ from agentlab.sandboxes.egress.way import Egress
 
 CLOSE = b"Connection: close\r\n\r\n"
 BIG = GET.replace(b"org/ ", b"org/big/3000000 ") + CLOSE
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    async with a_world() as world:
-        yield world
 
 
 async def test_bytes_are_counted_down_and_a_download_stops_at_the_last(world: World) -> None:

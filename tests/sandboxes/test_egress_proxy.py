@@ -7,15 +7,9 @@ import ssl
 from collections.abc import AsyncIterator
 
 import pytest
-from outside import GET, HERE, Caller, World, a_caller, a_world
+from outside import GET, HERE, Caller, World, a_caller
 
 from agentlab.sandboxes.egress import EgressLimits, Outside
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    async with a_world() as world:
-        yield world
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ time.sleep(20)
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[OwnEngine]:
-    with own_engine() as found:
+    with own_engine(data_mb=500) as found:
         yield found
 
 
@@ -208,20 +208,16 @@ async def test_an_engine_that_hangs_is_told_in_a_sentence(
     await late.close()
 
 
-async def test_a_full_disk_is_told_and_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    with own_engine(data_mb=400) as own:
-        monkeypatch.setenv("DOCKER_HOST", own.url)
-        backend = open_backend("docker", run_id="tests")
-        filler = own.data / "filler"
-        room = os.statvfs(own.data)
-        with filler.open("wb") as out:
-            os.posix_fallocate(out.fileno(), 0, room.f_bavail * room.f_frsize)
-        error = await failure(backend.create(SMALL))
-        assert error.kind == "disk"
-        assert "docker system df" in str(error)
-        filler.unlink()
-        assert (await (await backend.create(SMALL)).exec(["true"])).ok
-        await backend.close()
+async def test_a_full_disk_is_told_and_passes(own: OwnEngine, backend_of_own: Backend) -> None:
+    filler = own.data / "filler"
+    room = os.statvfs(own.data)
+    with filler.open("wb") as out:
+        os.posix_fallocate(out.fileno(), 0, room.f_bavail * room.f_frsize)
+    error = await failure(backend_of_own.create(SMALL))
+    assert error.kind == "disk"
+    assert "docker system df" in str(error)
+    filler.unlink()
+    assert (await (await backend_of_own.create(SMALL)).exec(["true"])).ok
 
 
 async def test_what_an_engine_still_holds_after_a_crash_is_swept(monkeypatch: pytest.MonkeyPatch) -> None:

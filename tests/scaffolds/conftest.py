@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from back_ends import SMALL, usable
-from endpoints import Endpoint, serve
+from endpoints import Endpoint
 
 from agentlab.models.options import ClientOptions
 from agentlab.models.prices import Price, PriceTable
@@ -22,12 +22,6 @@ from agentlab.traces.events import ListRecorder, Message
 
 CONTRACT = {name: box_tool(name) for name in ("bash", "python", "read", "edit", "submit")}
 QUESTION = (Message(role="user", content="Do it."),)
-
-
-@pytest.fixture
-async def endpoint() -> AsyncIterator[Endpoint]:
-    async with serve() as running:
-        yield running
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from endpoints import Endpoint, calling, chat, tool_call
+from endpoints import Endpoint, bash, calling, chat, tool_call
 
 from agentlab.models.tools import Tool, call_tool
 from agentlab.sandboxes import Sandbox
@@ -150,7 +150,7 @@ async def test_box_tools_of_one_message_run_one_after_the_other(endpoint: Endpoi
 async def test_the_time_limit_stops_a_command_and_leaves_the_box_usable(
     endpoint: Endpoint, episode: Any, box: Sandbox
 ) -> None:
-    endpoint.behave = lambda body, request: calling(tool_call("bash", {"command": "touch begun; sleep 60"}))
+    endpoint.behave = lambda body, request: bash("touch begun; sleep 60")
 
     async def ready() -> Sandbox:
         return box

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from back_ends import usable
-from endpoints import Endpoint, serve
 
 from agentlab.sandboxes import open_backend
 from agentlab.service.config import RunConfig
@@ -70,12 +69,6 @@ def plan_for(
         **{"max_connections": 8, **fields},
     )
     return prepare(config, open_backend(config.sandbox).offers)
-
-
-@pytest.fixture
-async def endpoint() -> AsyncIterator[Endpoint]:
-    async with serve() as running:
-        yield running
 
 
 @pytest.fixture

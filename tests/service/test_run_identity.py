@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from agentlab.models.protocol import Sampling
 from agentlab.service.config import config_hash, config_identity
 from agentlab.service.harness import load_harness
 from agentlab.service.prepare import Plan
+from agentlab.service.run_id import new_run_id
 
 TOOL = {"name": "lookup", "description": "Look up.", "parameters": {"type": "object", "properties": {}}}
 
@@ -133,3 +135,12 @@ def test_a_runs_hashes_ignore_where_and_how_fast(plan: Callable[..., Plan], tmp_
 def test_what_is_kept_on_the_way_is_no_part_of_what_is_measured() -> None:
     assert identity("box.snapshots=2", in_box=True) == identity(in_box=True)
     assert identity("box.memory_mb=1024", in_box=True) != identity(in_box=True)
+
+
+def test_no_two_runs_of_a_folder_have_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that had begun within one second drew the same digits, and the second ended at once."""
+    drawn = iter(["2f0c", "2f0c", "91aa"])
+    monkeypatch.setattr(secrets, "token_hex", lambda size: next(drawn))
+    first = new_run_id("quiz", tmp_path)
+    (tmp_path / first).mkdir()
+    assert first.endswith("-quiz-2f0c") and new_run_id("quiz", tmp_path) != first

@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
-from endpoints import Endpoint, calling, chat, tool_call
+from endpoints import Endpoint, bash, calling, chat, submit, tool_call
 
 from agentlab.traces.events import (
     ErrorRaised,
@@ -53,14 +53,6 @@ def playing(*replies: Any) -> Any:
         return replies[min(said, len(replies) - 1)]
 
     return behave
-
-
-def bash(command: str, **arguments: Any) -> dict[str, Any]:
-    return calling(tool_call("bash", {"command": command, **arguments}))
-
-
-def submit(answer: str = "") -> dict[str, Any]:
-    return calling(tool_call("submit", {"answer": answer}))
 
 
 async def test_each_sample_takes_its_own_route(run: Any, endpoint: Endpoint) -> None:

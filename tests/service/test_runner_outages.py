@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from endpoints import Endpoint, calling, tool_call
+from endpoints import Endpoint, bash, submit
 from own_engine import own_engine
 
 from agentlab.traces.events import ErrorRaised, LimitReached, Scored
@@ -34,18 +34,10 @@ time.sleep(60)
 KEEP = "mkdir -p kept && echo kept > kept.txt"
 
 
-def bash(command: str) -> dict[str, Any]:
-    return calling(tool_call("bash", {"command": command}))
-
-
-def submit() -> dict[str, Any]:
-    return calling(tool_call("submit", {"answer": "done"}))
-
-
 @pytest.mark.parametrize(
     ("trials", "how"),
     [
-        (50, signal.SIGTERM),
+        (20, signal.SIGTERM),
         pytest.param(500, signal.SIGKILL, marks=pytest.mark.long),
         pytest.param(500, signal.SIGTERM, marks=pytest.mark.long),
     ],
@@ -65,7 +57,7 @@ async def test_an_engine_restart_in_the_middle_costs_no_trial(
             submitted += 1
             if submitted == trials // 2:
                 halfway.set()
-            return submit()
+            return submit("done")
 
         async def restart() -> None:
             await halfway.wait()
@@ -100,7 +92,7 @@ async def filling_run(run: Any, endpoint: Endpoint, folder: Path, times: int, *s
     def behave(body: dict[str, Any], request: Any) -> Any:
         nonlocal asked
         if any(message["role"] == "assistant" for message in body["messages"]):
-            return submit()
+            return submit("done")
         asked += 1
         if asked > times:
             return bash(KEEP)
