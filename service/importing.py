@@ -187,9 +187,10 @@ class _Writer:
             error=error,
             ended_at=now,
         )
-        solved = trace.value >= 1.0 if trace.value is not None and outcome == "scored" else None
-        for label in automatic_labels(trial, 1, recorder.events, solved=False if trace.outcome else solved):
-            self._store.label(label)
+        if not trace.diagnosed:
+            solved = trace.value >= 1.0 if trace.value is not None and outcome == "scored" else None
+            for label in automatic_labels(trial, 1, recorder.events, solved=False if trace.outcome else solved):
+                self._store.label(label)
         for given in trace.labels:
             self._result.labels[plain(given.name)] += 1
             self._store.label(Label(trial=trial, attempt=1, **msgspec.structs.asdict(given)))

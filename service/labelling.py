@@ -19,6 +19,8 @@ from agentlab.traces.store import RunStore
 PATIENCE_S = 2.0
 """How long to wait for a run's lock: another annotator holds it for some milliseconds, a live run for hours."""
 _PAUSE_S = 0.02
+_DIGITS = 6
+"""Of a second: as far as labels agree that came by ways which write times as ISO 8601 and as numbers."""
 
 
 def add_labels(run_dir: Path, labels: Iterable[Label], *, once: bool = False) -> int:
@@ -79,11 +81,12 @@ def _new_ones(reader: RunReader, labels: list[Label]) -> list[Label]:
     moments: dict[tuple[object, ...], set[float]] = {}
     known = (reader.labels(trial) for trial in {label.trial for label in labels})
     for label in itertools.chain.from_iterable(known):
-        moments.setdefault(said(label), set()).add(label.at)
+        moments.setdefault(said(label), set()).add(round(label.at, _DIGITS))
     new = []
     for label in labels:
         stored = moments.setdefault(said(label), set())
-        if (label.at not in stored) if label.at else not stored:
+        at = round(label.at, _DIGITS)
+        if (at not in stored) if at else not stored:
             new.append(label)
-            stored.add(label.at or math.inf)
+            stored.add(at or math.inf)
     return new

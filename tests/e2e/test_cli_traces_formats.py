@@ -128,15 +128,17 @@ async def test_atif_comes_out_as_it_went_in_with_images_and_agents_below_agents(
     (cli.home / "in/images").mkdir()
     (cli.home / "in/images/a.png").write_bytes(PNG)
     made = await imported(cli, "in")
-    assert {"notes", "subagent_trajectories", "extra", "steps.metrics"} <= set(made["kept"])
+    assert {"notes", "extra", "steps.metrics"} <= set(made["kept"]) and "subagent_trajectories" not in made["kept"]
     assert await exported(cli, "out") == [TRAJECTORY]
     (older,) = await exported(cli, "older", "--atif-version", "1.7")
     assert older == TRAJECTORY | {"schema_version": "ATIF-v1.7"}
     shown = await steps(cli)
-    assert [step["type"] for step in shown[:4]] == ["said", "said", "tool_call", "said"]
+    assert [step["type"] for step in shown[:6]] == ["said", "said", "note", "said", "tool_call", "said"]
+    assert "b works for walker, who asked at step 2" in shown[2]["text"]
+    assert [step["message"].get("name") for step in (shown[1], shown[3])] == ["walker", "b"]
     parts = shown[0]["message"]["content"]
     assert parts[1]["sha256"] and parts[2]["text"] == "[image ../../outside.png]"
-    assert shown[2]["duration_ms"] == 12.5 and shown[2]["call"]["arguments"] == {"to": "b", "big": 2**70}
+    assert shown[4]["duration_ms"] == 12.5 and shown[4]["call"]["arguments"] == {"to": "b", "big": 2**70}
     kept = [path.read_bytes() for path in (cli.run_dir / "artifacts").rglob("*") if path.is_file()]
     assert kept == [PNG]
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agentlab.traces.encoding import decode_event, pack
 from agentlab.traces.events import Note
-from agentlab.traces.formats import Source, atif
+from agentlab.traces.formats import Source, atif, atif_kept
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 JSON = st.recursive(
@@ -25,7 +25,8 @@ PART = st.fixed_dictionaries({"type": st.just("text"), "text": TEXT}) | st.fixed
     }
 )
 CONTENT = TEXT | st.lists(PART, max_size=3)
-REF = st.fixed_dictionaries({}, optional={"trajectory_id": st.none() | TEXT, "session_id": TEXT, "extra": EXTRA})
+ID = st.sampled_from(["a", "b", "c"])
+REF = st.fixed_dictionaries({}, optional={"trajectory_id": st.none() | ID, "session_id": TEXT, "extra": EXTRA})
 
 
 @st.composite
@@ -68,8 +69,10 @@ def documents(draw: st.DrawFn, depth: int = 0) -> dict[str, Any]:
     }
     if draw(st.booleans()):
         document |= {"extra": draw(EXTRA), "notes": draw(st.none() | TEXT), "final_metrics": {"total_steps": 3}}
-    if depth == 0 and draw(st.booleans()):
-        document["subagent_trajectories"] = draw(st.lists(documents(depth=1), max_size=2))
+    if depth:
+        document["trajectory_id"] = draw(st.none() | ID)
+    if depth < 2 and draw(st.booleans()):
+        document["subagent_trajectories"] = draw(st.lists(documents(depth=depth + 1), max_size=2))
     return document
 
 
@@ -78,6 +81,7 @@ def documents(draw: st.DrawFn, depth: int = 0) -> dict[str, Any]:
 def test_what_was_imported_is_exported_as_it_was(document: dict[str, Any]) -> None:
     (trace,) = atif.read(document, Source(file="a.json"))
     events = [decode_event(pack(event)) for event in trace.events]
+    assert len(atif_kept.holders(document)) == len(events)
     note = decode_event(pack(Note(at=0.0, text="", data=trace.rest)))
     assert isinstance(note, Note)
     again = atif.refilled(note.data[atif.DOCUMENT], events)

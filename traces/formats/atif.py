@@ -6,7 +6,7 @@ What our events hold of a document (texts, thinking, arguments) is taken out of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -16,22 +16,30 @@ import msgspec
 from agentlab.traces.events import (
     ContentPart,
     Event,
+    Flag,
     ImagePart,
     Message,
+    Note,
+    Outcome,
     Role,
     Said,
     TextPart,
     ToolCall,
-    ToolCallEvent,
     Usage,
 )
+from agentlab.traces.formats import atif_labels
+from agentlab.traces.formats.atif_kept import emptied, holders, placed_in, refilled
 from agentlab.traces.formats.chat import MAX_IMAGE, MediaType, OpenCalls, answer
 from agentlab.traces.formats.imported import ImportedTrace, Source, finite_of
+
+__all__ = ["DOCUMENT", "NAME", "SUBAGENT", "VERSIONS", "matches", "read", "refilled"]
 
 NAME = "atif"
 VERSIONS = tuple(f"ATIF-v1.{minor}" for minor in range(9))
 DOCUMENT = "atif"
 """The key of `rest` under which the document without its texts is kept."""
+SUBAGENT = "subagent"
+"""The key of a note's data that says whose steps follow, and who asked for them."""
 
 _ROLES: dict[str, Role] = {"system": "system", "user": "user", "agent": "assistant"}
 _IN_EVENTS = {"schema_version", "agent", "steps", "session_id", "trajectory_id"}
@@ -100,13 +108,26 @@ class _FinalMetrics(msgspec.Struct):
     total_cost_usd: float | None = None
 
 
+class _Error(msgspec.Struct):
+    kind: str = ""
+    message: str = ""
+
+
 class _Ours(msgspec.Struct):
     """What our own exports say of a trial."""
 
     task: str = ""
     sample: str = ""
+    outcome: Outcome | None = None
     value: float | None = None
     scores: dict[str, float] = {}
+    flags: tuple[Flag, ...] = ()
+    error: _Error | None = None
+
+    @property
+    def ended(self) -> tuple[str, str] | None:
+        """The error that it ended in."""
+        return None if self.error is None else (self.error.kind, self.error.message)
 
 
 class _Trajectory(msgspec.Struct):
@@ -117,6 +138,7 @@ class _Trajectory(msgspec.Struct):
     trajectory_id: str | None = None
     final_metrics: _FinalMetrics | None = None
     extra: dict[str, Any] | None = None
+    subagent_trajectories: list[_Trajectory] | None = None
 
 
 def matches(record: Any) -> bool:
@@ -129,8 +151,12 @@ def matches(record: Any) -> bool:
 def read(record: dict[str, Any], source: Source) -> Iterator[ImportedTrace]:
     """The document's trace. Raises FormatError with the field that is wrong."""
     document = _checked(record, source)
-    events = list(_events(document, source.folder))
+    told = _Told(source.folder)
+    told.add(document, record)
+    kept = emptied(record)
+    labels = atif_labels.taken(kept, holders(kept))
     ours = _ours(document)
+    failed = ours.outcome is not None and ours.outcome != "scored"
     usage, cost = _spent(document)
     yield ImportedTrace(
         format=NAME,
@@ -139,12 +165,17 @@ def read(record: dict[str, Any], source: Source) -> Iterator[ImportedTrace]:
         sample=ours.sample or document.trajectory_id or document.session_id or source.stem,
         agent=document.agent.name,
         model=document.agent.model_name or "",
-        events=tuple(events),
-        value=finite_of(ours.value),
+        events=tuple(told.events),
+        value=None if failed else finite_of(ours.value),
         scores={name: value for name, value in ours.scores.items() if finite_of(value) is not None},
+        flags=ours.flags,
+        outcome=ours.outcome if failed else None,
+        error=ours.ended if failed else None,
         usage=usage,
         cost_usd=finite_of(cost),
-        rest={DOCUMENT: emptied(record)},
+        labels=labels,
+        diagnosed=atif_labels.is_ours(record),
+        rest={DOCUMENT: kept},
         unmapped=tuple(_unmapped(record)),
     )
 
@@ -164,31 +195,56 @@ def _checked(record: dict[str, Any], source: Source) -> _Trajectory:
     return document
 
 
-def _events(document: _Trajectory, folder: Path | None) -> Iterator[Event]:
-    """For each step what was said, then what its tools answered."""
-    for step in document.steps:
-        at, calls = _time(step.timestamp), OpenCalls()
-        asked = tuple(ToolCall(c.tool_call_id, c.function_name, c.arguments) for c in step.tool_calls or ())
-        calls.ask(asked)
-        yield Said(
-            at=at,
-            message=Message(
+class _Told:
+    """The events of a document: for each step what was said, then what its tools answered. The steps of a subagent
+    stand before the answer that names it, with their agent's name, and before them a note says whose they are.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.events: list[Event] = []
+        self._folder = folder
+
+    def add(self, document: _Trajectory, record: dict[str, Any], names: Mapping[str, str] | None = None) -> None:
+        """`names` of those who speak, by the source of a step; where there are no subagents, none are needed."""
+        placed = placed_in(record)
+        names = names or ({"agent": document.agent.name} if placed else {})
+        for number, step in enumerate(document.steps):
+            at, calls = _time(step.timestamp), OpenCalls()
+            asked = tuple(ToolCall(c.tool_call_id, c.function_name, c.arguments) for c in step.tool_calls or ())
+            calls.ask(asked)
+            turn = Message(
                 role=_ROLES[step.source],
-                content=_content(step.message, folder),
+                content=_content(step.message, self._folder),
                 tool_calls=asked,
+                name=names.get(step.source, ""),
                 reasoning=step.reasoning_content or "",
-            ),
+            )
+            self.events.append(Said(at=at, message=turn))
+            asking = len(self.events)
+            for place, result in enumerate(step.observation.results if step.observation else ()):
+                for child in placed.get((number, place), ()):
+                    self._add_subagent(document, record, child, asking, at)
+                self.events.append(self._answered(result, calls, at))
+
+    def _answered(self, result: _Result, calls: OpenCalls, at: float) -> Event:
+        content = _content(result.content or "", self._folder)
+        call_id = result.source_call_id or ""
+        message = Message(role="tool", content=content, tool_call_id=call_id)
+        call = calls.answered(call_id) if call_id else None
+        if call is None:
+            return Said(at=at, message=message)
+        lasted = max(finite_of((result.extra or {}).get("duration_ms")) or 0.0, 0.0)
+        return msgspec.structs.replace(answer(call, message), at=at, duration_ms=lasted)
+
+    def _add_subagent(self, parent: _Trajectory, record: dict[str, Any], child: int, asking: int, at: float) -> None:
+        document = (parent.subagent_trajectories or [])[child]
+        name, caller = document.agent.name, parent.agent.name
+        about = {"agent": name, "below": caller, "step": asking, "trajectory_id": document.trajectory_id}
+        self.events.append(
+            Note(at=at, text=f"{name} works for {caller}, who asked at step {asking}", data={SUBAGENT: about})
         )
-        for result in step.observation.results if step.observation else ():
-            content = _content(result.content or "", folder)
-            call_id = result.source_call_id or ""
-            message = Message(role="tool", content=content, tool_call_id=call_id)
-            call = calls.answered(call_id) if call_id else None
-            if call is None:
-                yield Said(at=at, message=message)
-                continue
-            lasted = max(finite_of((result.extra or {}).get("duration_ms")) or 0.0, 0.0)
-            yield msgspec.structs.replace(answer(call, message), at=at, duration_ms=lasted)
+        # What a user says to a subagent is its parent's words.
+        self.add(document, record["subagent_trajectories"][child], {"agent": name, "user": caller})
 
 
 def _content(content: str | list[_Part], folder: Path | None) -> str | tuple[ContentPart, ...]:
@@ -249,64 +305,12 @@ def _spent(document: _Trajectory) -> tuple[Usage, float | None]:
 
 def _unmapped(record: dict[str, Any]) -> Iterator[str]:
     """The fields that no event holds."""
-    yield from (key for key, value in record.items() if key not in _IN_EVENTS and value is not None)
+    named = [child for children in placed_in(record).values() for child in children]
+    subagents = record.get("subagent_trajectories") or ()
+    all_told = len(named) == len(subagents) and not any(any(_unmapped(subagents[child])) for child in named)
+    known = _IN_EVENTS | {"subagent_trajectories"} if all_told else _IN_EVENTS
+    yield from (key for key, value in record.items() if key not in known and value is not None)
     inside = {
         key: None for step in record["steps"] for key, value in step.items() if key not in _STEP_IN_EVENTS and value
     }
     yield from (f"steps.{key}" for key in inside)
-
-
-def emptied(record: dict[str, Any]) -> dict[str, Any]:
-    """The document without the texts and arguments that the events of `read` hold."""
-    return {**record, "steps": [_emptied_step(step) for step in record["steps"]]}
-
-
-def _emptied_step(step: dict[str, Any]) -> dict[str, Any]:
-    left = _without_text(step, "message", "reasoning_content")
-    if step.get("tool_calls"):
-        left["tool_calls"] = [{**call, "arguments": None} for call in step["tool_calls"]]
-    if step.get("observation"):
-        observation = step["observation"]
-        left["observation"] = {**observation, "results": [_without_text(r, "content") for r in observation["results"]]}
-    return left
-
-
-def _without_text(value: dict[str, Any], *fields: str) -> dict[str, Any]:
-    """`value` with an empty object, which none of these fields can be, where a text was taken out."""
-    return {key: {} if key in fields and isinstance(item, str) else item for key, item in value.items()}
-
-
-def refilled(document: dict[str, Any], events: Sequence[Event]) -> dict[str, Any] | None:
-    """The document as it was imported, from `emptied` and the trial's events; None where they do not fit."""
-    spoken = iter([event for event in events if isinstance(event, (Said, ToolCallEvent))])
-    try:
-        return {**document, "steps": [_refilled_step(step, spoken) for step in document["steps"]]}
-    except (StopIteration, KeyError, TypeError, AttributeError, ValueError):
-        return None
-
-
-def _refilled_step(step: dict[str, Any], spoken: Iterator[Said | ToolCallEvent]) -> dict[str, Any]:
-    said = next(spoken)
-    if not isinstance(said, Said):
-        raise TypeError("a step begins with what was said")
-    message = said.message
-    made = dict(step)
-    _put(made, "message", message.text)
-    _put(made, "reasoning_content", message.reasoning)
-    if step.get("tool_calls"):
-        pairs = zip(step["tool_calls"], message.tool_calls, strict=True)
-        made["tool_calls"] = [{**call, "arguments": asked.arguments} for call, asked in pairs]
-    if step.get("observation"):
-        results = []
-        for result in step["observation"]["results"]:
-            event = next(spoken)
-            filled = dict(result)
-            _put(filled, "content", event.message.text if isinstance(event, Said) else event.result.content)
-            results.append(filled)
-        made["observation"] = {**step["observation"], "results": results}
-    return made
-
-
-def _put(target: dict[str, Any], field: str, text: str) -> None:
-    if target.get(field) == {}:
-        target[field] = text

@@ -12,6 +12,7 @@ from typing import Any
 from agentlab.traces.artifacts import artifact_path
 from agentlab.traces.events import Event
 from agentlab.traces.formats import atif, atif_export, openai_chat, otlp, parquet
+from agentlab.traces.formats.atif_labels import is_ours
 from agentlab.traces.formats.exported import Trial
 from agentlab.traces.labels import standing
 from agentlab.traces.reader import RunReader
@@ -99,16 +100,11 @@ def export_atif(reader: RunReader, out: Path, numbers: Sequence[int] = (), versi
 
 
 def _as_imported(trial: Trial, events: Sequence[Event]) -> dict[str, Any] | None:
-    """The document that an ATIF import read, None for what comes from elsewhere. Detectors' labels are not added: they
-    are given to whoever imports it, and the document is to come out as it went in.
+    """The document that an ATIF import read, None for what comes from elsewhere. Labels that detectors gave when it was
+    imported are not added: whoever imports it is given them, and the document is to come out as it went in.
     """
     kept = trial.rest.get(atif.DOCUMENT)
-    document = atif.refilled(kept, events) if isinstance(kept, dict) else None
-    given = [label for label in trial.labels if label.source != "detector"]
-    if document is None or not given:
-        return document
-    extra: dict[str, Any] = document.get("extra") or {}
-    found = extra.get("agentlab")
-    ours: dict[str, Any] = found if isinstance(found, dict) else {}
-    labels = [*ours.get("labels", ()), *map(atif_export.label_entry, given)]
-    return {**document, "extra": {**extra, "agentlab": {**ours, "labels": labels}}}
+    if not isinstance(kept, dict):
+        return None
+    given = [label for label in trial.labels if label.source != "detector" or is_ours(kept)]
+    return atif.refilled(kept, events, given)

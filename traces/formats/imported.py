@@ -59,7 +59,11 @@ class ImportedLabel(msgspec.Struct, frozen=True, kw_only=True):
     source: LabelSource = "person"
     seq: int | None = None
     """The step, counted in events from 0; None: the whole."""
+    confidence: float | None = None
+    guide: str = ""
     note: str = ""
+    at: float = 0.0
+    """When it was given, seconds since the epoch; 0: unknown."""
 
 
 class ImportedTrace(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +91,8 @@ class ImportedTrace(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage = Usage()
     cost_usd: float | None = None
     labels: tuple[ImportedLabel, ...] = ()
+    diagnosed: bool = False
+    """Detectors have looked at it where it comes from, and what they found is among `labels`."""
     rest: dict[str, Any] = {}
     """What the file says beyond this, by its own names. Nothing is thrown away."""
     unmapped: tuple[str, ...] | None = None
