@@ -46,14 +46,16 @@ def test_what_is_no_count_is_refused(successes: list[float], forks: list[float])
         change_point(successes, forks)
 
 
-def located(before: float, after: float, rng: np.random.Generator) -> tuple[bool, bool]:
-    """Whether the interval holds a step drawn at random, and whether that step is the one that is named, where forks
-    are spent as `traces locate` does.
+def located(
+    before: float, after: float, rng: np.random.Generator, *, step: int = 0, steps: int = STEPS, forks: int = FORKS
+) -> tuple[bool, bool]:
+    """Whether the interval holds a step (drawn at random, unless it is given), and whether that step is the one that
+    is named, where forks are spent as `traces locate` does.
     """
-    step = int(rng.integers(1, STEPS + 1))
-    won, made = np.zeros(STEPS), np.zeros(STEPS)
-    while made.sum() < FORKS:
-        for prefix in next_prefixes(won, made, ROUND, most=FORKS // 3):
+    step = step or int(rng.integers(1, steps + 1))
+    won, made = np.zeros(steps), np.zeros(steps)
+    while made.sum() < forks:
+        for prefix in next_prefixes(won, made, ROUND, most=forks // 3):
             made[prefix] += 1
             won[prefix] += rng.random() < (before if prefix < step else after)
         if max(change_point(won, made).probabilities) >= 0.99:
@@ -87,3 +89,26 @@ def test_intervals_hold_the_true_step_as_often_as_they_say(before: float, after:
 def test_coverage_over_many_traces(before: float, after: float) -> None:
     times = 1000
     assert coverage(before, after, times, seed=12) >= 0.9 - 2 * math.sqrt(0.9 * 0.1 / times)
+
+
+ENDS = [(steps, forks, step) for steps in (3, 7) for forks in (6, 12) for step in (1, steps)]
+
+
+@pytest.mark.parametrize(("steps", "forks", "step"), ENDS)
+def test_intervals_hold_the_first_and_the_last_step_after_few_forks_too(steps: int, forks: int, step: int) -> None:
+    """A run that held 90 % of the posterior held the first step in a third of the traces where its effect is weak."""
+    rng, times = np.random.default_rng(13), 20
+    for before, after in ((1.0, 0.8), (0.5, 0.2)):
+        held = sum(located(before, after, rng, step=step, steps=steps, forks=forks)[0] for _ in range(times))
+        assert held / times >= 0.9 - 2 * math.sqrt(0.9 * 0.1 / times), (before, after)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("forks", [6, 12, 60])
+@pytest.mark.parametrize(("before", "after"), [*CASES, (0.5, 0.2), (0.9, 0.1), (0.9, 0.8), (0.2, 0.1)])
+def test_coverage_at_each_step_over_many_traces(before: float, after: float, forks: int) -> None:
+    rng, times = np.random.default_rng(14), 100
+    for steps in (3, 7, 15):
+        for step in sorted({1, 2, (steps + 1) // 2, steps}):
+            held = sum(located(before, after, rng, step=step, steps=steps, forks=forks)[0] for _ in range(times))
+            assert held / times >= 0.9 - 3 * math.sqrt(0.9 * 0.1 / times), (steps, step)
