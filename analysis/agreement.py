@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 Ratings: TypeAlias = Sequence[Sequence[str | None]]
 RESAMPLES = 4999
+FEWEST = 8
+"""Units, or clusters of them, from which coefficients have intervals. Simulated with two annotators, those of eight
+hold the true value in 93 %, of five in 82, of three in 46: no interval is better than one that is too narrow.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +182,8 @@ def _coefficients(
     table = np.concatenate([features for features, _ in parts], axis=1)
     if clusters is not None:
         table = _summed(table, clusters)
+    if len(table) < FEWEST:
+        return [Coefficient(value) for value in values]
     intervals = bootstrap_of_sums(table, statistics, resamples=resamples, seed=seed)
     return [Coefficient(value, *interval) for value, interval in zip(values, intervals, strict=True)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,21 @@ from agentlab.service.run_document import new_document, now
 from agentlab.service.run_id import new_run_id
 from agentlab.service.summary import compute_summary
 from agentlab.tasks.identity import hash_payload
+from agentlab.traces.artifacts import sync_directory
 from agentlab.traces.encoding import plain
 from agentlab.traces.errors import FormatError, StoreError
 from agentlab.traces.events import ErrorRaised, Event, Note, Outcome, Scored
 from agentlab.traces.formats import ImportedTrace, Source, agentrx, read_traces
+from agentlab.traces.lock import holder
 from agentlab.traces.rows import Label
 from agentlab.traces.store import RunStore
 
 UNGRADED = ("ungraded", "the imported trace holds no score")
 """(kind, message) of a trial that nobody has graded: its outcome is that of a verifier that gave no verdict."""
 NOTE = "imported; what has no place in a trace is kept here"
+PLACE = ".importing"
+ABANDONED_S = 60.0
+"""Age from which a run that nobody writes is one of a killed import, and not of one that just begins."""
 _FLUSH_EVERY = 100
 """Traces after which storing is waited for, so that memory stays flat."""
 
@@ -60,7 +66,8 @@ def import_traces(
 ) -> Imported:
     """Read the traces of a file or folder and store them as a finished run, with the labels that the files hold and
     those that detectors give. With `skip_broken` records that cannot be read are left out and listed. `labels` is a
-    file of AgentRx's labels of these runs. Nothing is left behind where it fails.
+    file of AgentRx's labels of these runs. Nothing is left behind where it fails,
+    and nothing that looks like a run where it is killed.
 
     Raises FormatError for the first broken record, or where there is no trace; StoreError, OSError.
     """
@@ -77,8 +84,9 @@ def import_traces(
         config=_config([]),
         imported={"from": path.name},
     )
+    made = _workplace(runs_dir) / run_id
     try:
-        with RunStore.create(result.run_dir, document) as store:
+        with RunStore.create(made, document) as store:
             writer = _Writer(store, result, findings)
             for trace in read_traces(
                 path,
@@ -93,14 +101,31 @@ def import_traces(
             if labels is not None and not writer.matched:
                 raise FormatError(str(labels), "", f"it labels runs of {_some(findings)}; none of them was imported")
             document |= writer.found()
-            document["summary"] = compute_summary(result.run_dir, document, {}, epochs=writer.epochs).as_dict()
+            document["summary"] = compute_summary(made, document, {}, epochs=writer.epochs).as_dict()
             store.write_document(document | {"status": "finished", "ended_at": now()})
         if store.error is not None:
             raise StoreError(str(store.error))
+        made.rename(result.run_dir)
+        sync_directory(runs_dir)
     except BaseException:
-        shutil.rmtree(result.run_dir, ignore_errors=True)
+        shutil.rmtree(made, ignore_errors=True)
         raise
+    finally:
+        with suppress(OSError):  # another import is at work there
+            made.parent.rmdir()
     return result
+
+
+def _workplace(runs_dir: Path) -> Path:
+    """Where runs stand that are not whole yet: an import that is killed leaves nothing that looks like a run. What such
+    ones left is removed.
+    """
+    place = runs_dir / PLACE
+    for left in place.glob("*"):
+        with suppress(OSError):
+            if holder(left) is None and time.time() - left.stat().st_mtime > ABANDONED_S:
+                shutil.rmtree(left, ignore_errors=True)
+    return place
 
 
 def _findings(labels: Path) -> dict[str, agentrx.Findings]:

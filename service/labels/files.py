@@ -7,9 +7,10 @@ import difflib
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -24,17 +25,21 @@ _FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 """How a cell begins that a spreadsheet would compute, or one that was kept from it."""
 
 
+_Number = Annotated[int, msgspec.Meta(ge=-(1 << 53), le=1 << 53)]
+"""More do not fit where they are stored."""
+
+
 class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One label in a file. A trial is named by its number, or by task, sample and epoch, or by both alike."""
 
     run: str = ""
-    trial: int | None = None
-    attempt: int | None = None
+    trial: _Number | None = None
+    attempt: _Number | None = None
     """None: the last one."""
     task: str = ""
     sample: str = ""
-    epoch: int = 1
-    step: int | None = None
+    epoch: _Number = 1
+    step: _Number | None = None
     """Counted from 1, as `traces show` does; None: the whole trial."""
     name: str
     value: str
@@ -162,9 +167,12 @@ def _jsonl(text: str, path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _csv(text: str, path: Path) -> Iterator[tuple[int, Any]]:
+    csv.field_size_limit(_MAX_BYTES)  # a note may be longer than the 128 KiB that are usual; the file is bounded
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         heading = next(reader, [])
+        if twice := [name for name, count in Counter(heading).items() if count > 1]:
+            raise ConfigError(f"{path}:1: two columns are called {twice[0][:40]!r}")
         for cells in reader:
             if not cells:
                 continue
@@ -213,6 +221,7 @@ class _Resolver:
         self._numbers: dict[tuple[str, str, int], int] = {
             (row.task, row.sample, row.epoch): row.trial for row in reader.trials()
         }
+        self._known = set(self._numbers.values())
 
     def label(self, row: Row) -> Label:
         """The label that a row is. Raises UnknownTrial, ConfigError."""
@@ -249,7 +258,7 @@ class _Resolver:
             if number is None:
                 raise ConfigError("a label names its trial, or its task, sample and epoch")
             return number
-        if row.trial not in self._numbers.values():
+        if row.trial not in self._known:
             return self._reader.trial(row.trial).trial  # raises with the numbers that there are
         if number is not None and number != row.trial:
             raise ConfigError(f"trial {row.trial} of this run is not {named}, which is trial {number}")

@@ -126,6 +126,15 @@ def test_what_is_not_defined_is_no_number() -> None:
         agreement([["a", "b"], ["a"]])
 
 
+@pytest.mark.parametrize(("units", "told"), [(2, False), (7, False), (8, True)])
+def test_a_handful_of_units_has_figures_and_no_intervals(units: int, told: bool) -> None:
+    rows = [["a", "b"], ["b", "b"], ["a", "a"], ["b", "a"]] * 2
+    found = agreement(rows[:units], resamples=200)
+    assert not math.isnan(found.alpha.value) and not math.isnan(found.cohen.value)
+    assert [not math.isnan(one.low) for one in (found.cohen, found.fleiss, found.alpha)] == [told] * 3
+    assert found.raw.low < found.raw.value  # Wilson's, which holds for any number
+
+
 def test_gaps_count_where_they_can_and_only_there() -> None:
     measured = agreement(GAPS, resamples=500)
     assert (measured.annotators, measured.units, measured.fleiss_units) == (4, 11, 8)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +152,22 @@ async def test_files_that_are_no_traces_are_refused_in_a_sentence(
     if text is None:
         (cli.home / name).write_bytes(b'{"x": "\xff"}')
     (await cli("traces", "import", name)).refused(2, *words)
+
+
+async def test_an_import_that_is_killed_leaves_nothing_that_looks_like_a_run(cli: Cli) -> None:
+    row = json.dumps({"messages": [{"role": "user", "content": "hi " * 200}]})
+    cli.write("chat.jsonl", f"{row}\n" * 20_000)
+    # The processor's time is counted by the kernel, which kills at its end: in the middle of what takes half a minute.
+    limited = replace(cli, command=("prlimit", "--cpu=2:2", *cli.command))
+    assert (await limited("traces", "import", "chat.jsonl")).code == -signal.SIGKILL
+    workplace = cli.home / "runs" / ".importing"
+    (await cli("results", "show", "latest")).refused(2, "no runs")
+    (left,) = workplace.iterdir()
+    an_hour_ago = time.time() - 3600
+    os.utime(left, (an_hour_ago, an_hour_ago))
+    cli.write("chat.jsonl", f"{row}\n")
+    made = await imported(cli, "chat.jsonl")
+    assert [path.name for path in (cli.home / "runs").iterdir() if path.is_dir()] == [made["run"]]
 
 
 async def test_a_name_that_is_nothing_and_a_format_that_is_none(cli: Cli) -> None:

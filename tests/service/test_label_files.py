@@ -81,6 +81,9 @@ def test_what_is_written_is_read_back_equal(
         ("l.csv", "trial,name,value,author,source\n1,a,b,ann,me\n", r"l\.csv:2: .*source"),
         ("l.csv", "trial,name,value,author,confidence\n1,a,b,ann,nan\n", "between 0 and 1"),
         ("l.jsonl", '{"trial": 1, "name": "a", "value": "b", "author": "ann"}\n{"trial"\n', r":2: this is not JSON"),
+        ("l.jsonl", f'{{"trial": {2**70}, "name": "a", "value": "b", "author": "ann"}}', r":1: .*trial"),
+        ("l.jsonl", f'{{"trial": 1, "step": {10**30}, "name": "a", "value": "b", "author": "ann"}}', ":1: .*step"),
+        ("l.csv", "trial,trial,name,value,author\n1,2,a,b,ann\n", r"l\.csv:1: two columns are called 'trial'"),
         ("l.jsonl", "[1]", r"l\.jsonl:1: Expected `object`"),
         ("l.jsonl", "[" * 100_000, r"l\.jsonl:1: this is not JSON"),
         ("l.jsonl", '{"name": "a", "value": "b", "author": "x"}', "names its trial, or its task"),
@@ -107,3 +110,13 @@ def test_what_a_table_needs_not_say_is_filled_in(tmp_path: Path, reader: RunRead
     whole, step = read_labels(reader, path)
     assert whole == Label(trial=2, attempt=1, name="failure", value="early", source="person", author="ann")
     assert (step.seq, step.value) == (0, "late")
+
+
+def test_a_note_of_any_length_comes_back_from_a_table(tmp_path: Path, reader: RunReader) -> None:
+    note = "long, " * 50_000
+    add_labels(
+        reader.run_dir,
+        [Label(trial=1, attempt=1, name="a", value="b", source="person", author="ann", note=note)],
+    )
+    write_labels(reader, tmp_path / "l.csv")
+    assert [label.note for label in read_labels(reader, tmp_path / "l.csv")] == [note]
