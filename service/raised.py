@@ -6,7 +6,7 @@ import traceback
 from pathlib import Path
 
 
-def said_and_where(error: Exception) -> str:
+def said_and_where(error: BaseException) -> str:
     """The error's words without line breaks, and `(FILE:LINE)`: the last line of the first file below the caller that
     the error passed through. No place where it was the caller itself that raised.
     """

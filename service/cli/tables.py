@@ -361,8 +361,8 @@ def interval(ci95: Sequence[float | None]) -> str:
 
 
 def one_line(text: str, max_chars: int) -> str:
-    """`text` without line breaks, its end cut off where it is longer than `max_chars`."""
-    line = " ".join(text.split())
+    """`text` without line breaks and control sequences, its end cut off where it is longer than `max_chars`."""
+    line = " ".join(clean(text).split())
     return line if len(line) <= max_chars else f"{line[: max_chars - 3]}..."
 
 

@@ -46,6 +46,13 @@ def broken(sample, submission, context):
 
 
 broken_scorer = Scorer(name="broken", grade=broken)
+
+
+def leave(sample, submission, context):
+    raise SystemExit("\\x1b[2Jso long\\nagentlab: all is well")
+
+
+leaving_scorer = Scorer(name="leaving", grade=leave)
 """
 
 
@@ -77,6 +84,16 @@ async def test_a_new_version_of_a_scorer_is_compared_with_the_old(cli: Cli) -> N
     assert shown["tasks"] == ended.document["tasks"]
     (await cli("results", "show", "latest", "--scores", "none")).refused(2, "numbers, own")
     assert (await cli("results", "show", "latest", "--json")).document["tasks"][0]["value"] == 1.0
+
+
+async def test_a_scorer_that_leaves_ends_its_trials_and_does_not_steer_the_terminal(cli: Cli) -> None:
+    cli.write("sums.py", SUMS.format(longest=1000, version=1))
+    cli.write("other.py", OTHER)
+    await cli("run", "sums.py::sums", "--model", "reference")
+    ended = await cli("score", "latest", "--scorer", "other.py::leaving_scorer")
+    assert ended.code == 1 and "Traceback" not in ended.err
+    (told,) = [line for line in ended.out.splitlines() if "not graded" in line and "trials" in line]
+    assert "8 trials" in told and "so long agentlab: all is well (other.py:" in told and "\x1b" not in ended.out
 
 
 @pytest.mark.docker
