@@ -353,7 +353,7 @@ async def _grade(
         # A judge that was not asked for want of money is no verdict on the scorer: a resume asks it.
         outcome: Outcome = "cancelled" if error.kind == "cost_limit" else "verifier"
         raise _Ended(outcome, error.kind, f"scorer {scorer.name}: judge: {error}") from None
-    except (Exception, SystemExit) as error:  # the boundary: whatever a scorer raises is its own failure, never a 0
+    except (Exception, SystemExit) as error:  # noqa: BLE001  the boundary: what a scorer raises is its own failure
         detail, said = traceback.format_exc(), said_and_where(error)
         raise _Ended("verifier", type(error).__name__, f"scorer {scorer.name}: {said}", detail=detail) from None
     for name, number in {"value": value, **named}.items():
