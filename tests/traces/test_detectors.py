@@ -50,6 +50,30 @@ def test_nothing_is_found_where_a_question_was_answered_plainly() -> None:
     assert not answered_plainly([stored.event for stored in worked.events])
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "sed --in-place 's/6/7/' week.py",
+        "find . -name week.py -exec sed -i 's/6/7/' {} +",
+        "grep -rl 6 . | xargs sed -i s/6/7/",
+        "git apply fix.patch",
+        "patch -p1 < fix.patch",
+        "git cherry-pick abc123",
+        "ruff check --fix .",
+        "nohup dd if=new of=week.py",
+    ],
+)
+@pytest.mark.parametrize(
+    "run", ["time pytest", "env A=1 pytest", "python manage.py test", "./manage.py test", "node --test"]
+)
+def test_a_change_and_a_test_are_known_in_every_dress(change: str, run: str) -> None:
+    worked = Ours(WEEK).bash(change, "").bash(run, "2 passed in 0.1s").say("Done.").failed()
+    found = {finding.detector for finding in detect(worked)}
+    assert not found & {"no_edit", "no_test_run", "edit_without_retest", "wrong_file"}
+    untried = Ours(WEEK).bash(change, "").say("Done.").failed()
+    assert "no_test_run" in {finding.detector for finding in detect(untried)} or "ruff" in change
+
+
 HOSTILE = {
     "blanks": "fix " + " " * 20_000,
     "breaks": "\n" * 20_000,

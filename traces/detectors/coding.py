@@ -43,7 +43,9 @@ _ASKED_FOR = re.compile(
 )
 
 
-@detector("coding", unlike="A question about a repository that is answered in words: nothing was to be changed.")
+@detector(
+    "coding", version=2, unlike="A question about a repository that is answered in words: nothing was to be changed."
+)
 def no_edit(story: Story) -> Iterator[Evidence]:
     """The task asks for changed files, and the agent came to its end without changing one."""
     if story.passed or not story.turns or any(_changes(act) for act in story.acts):
@@ -58,7 +60,9 @@ def no_edit(story: Story) -> Iterator[Evidence]:
 
 
 @detector(
-    "coding", unlike="Files were changed and a script that reproduces the fault was run, though no test framework."
+    "coding",
+    version=2,
+    unlike="Files were changed and a script that reproduces the fault was run, though no test framework.",
 )
 def no_test_run(story: Story) -> Iterator[Evidence]:
     """Code was changed, and the agent ran neither a test nor any program, before or after."""
@@ -68,7 +72,9 @@ def no_test_run(story: Story) -> Iterator[Evidence]:
 
 
 @detector(
-    "coding", unlike="After the last run only a note, a log or a throw-away script was written, or a file removed."
+    "coding",
+    version=2,
+    unlike="After the last run only a note, a log or a throw-away script was written, or a file removed.",
 )
 def edit_without_retest(story: Story) -> Iterator[Evidence]:
     """The agent did run something, but its last change of code was made after the last run, and never tried."""
@@ -79,7 +85,9 @@ def edit_without_retest(story: Story) -> Iterator[Evidence]:
         yield Evidence(edit.seq, quote(_said(edit)))
 
 
-@detector("coding", unlike="The task's text names the file in a traceback, and the fault lies in another one.")
+@detector(
+    "coding", version=2, unlike="The task's text names the file in a traceback, and the fault lies in another one."
+)
 def wrong_file(story: Story) -> Iterator[Evidence]:
     """The task says which file is to be changed or written; the agent changed others, and this one never."""
     wanted = {PurePosixPath(found["path"]).name for found in _ASKED_FOR.finditer(story.prompt)}

@@ -19,14 +19,20 @@ _QUOTED = re.compile(r"'[^'\n]*'|\"(?:[^\"\\\n]|\\.)*\"")
 _PATH = r"(?P<path>[\w@%+=:,./~$-]+)"
 _REDIRECT = re.compile(rf"(?<![<>&\d-])(?:[12]?>>?|&>>?)\s*{_PATH}")
 # Words of bounded length: a search that starts at each of many signs must not read on to the end from each.
-_START = r"(?:^|[\n;&|(]|\bdo\b|\bthen\b|\bsudo\b|\bxargs\b)\s?(?:\w{1,60}=\S{0,200}\s){0,9}"
+_START = r"(?:^|[\n;&|(]|\b(?:do|then|sudo|xargs|time|env|nohup)\b|\s-exec(?:dir)?\b)\s?(?:\w{1,60}=\S{0,200}\s){0,9}"
 _ANY = r"\S{0,200}"
 _PREFIX = rf"(?:{_ANY}/)?"
-_IN_PLACE = re.compile(rf"{_START}(?:sed\s+(?:-\w+\s+)*-\w*i|perl\s+-\w*p?i|ed\s|ex\s|awk\s+-i\s*inplace)[^\n;&|]*")
-_CHANGES = re.compile(
-    rf"{_START}(?:tee|patch|git\s+apply|apply_patch|mv|cp|truncate|install|dd|2to3|black|autopep8)\b[^\n;&|]*"
+_IN_PLACE = re.compile(
+    rf"{_START}(?:sed\s+(?:-\w+\s+)*(?:-\w*i|--in-place)|perl\s+-\w*p?i|ed\s|ex\s|awk\s+-i\s*inplace)[^\n;&|]*"
 )
-_REMOVES = re.compile(rf"{_START}(?:rm|git\s+rm|unlink|shred)\s[^\n;&|]*")
+_CHANGES = re.compile(
+    rf"{_START}(?:(?:tee|mv|cp|truncate|install|dd|2to3|black|autopep8|isort|gofmt\s+-w|cargo\s+fmt|ruff\s+format)\b"
+    r"|(?:prettier|ruff)\s[^\n;&|]*--(?:write|fix)\b)[^\n;&|]*"
+)
+# What these change stands in another file, or in the history.
+_PATCHES = re.compile(rf"{_START}(?:patch|apply_patch|git\s+(?:apply|am|cherry-pick|revert|stash\s+(?:pop|apply)))\b")
+_SCRIPT = re.compile(r"[sy]([/,#@+]).*\1")
+_REMOVES = re.compile(rf"{_START}(?:git\s+)?(?P<rest>(?:rm|unlink|shred)\s[^\n;&|]*)")
 _WORD = re.compile(r"[\w@%+=:,./~$*?-]+")
 _TESTS = re.compile(
     rf"{_START}(?:timeout\s+\S+\s+)?(?:(?:uv|poetry|pipenv|hatch|bundle)\s+(?:run|exec)\s+)?"
@@ -35,13 +41,14 @@ _TESTS = re.compile(
     rf"|{_PREFIX}python[\d.]*\s+{_ANY}(?:manage\.py\s+test|runtests\S*\.py|setup\.py\s+test|(?:^|/)?test\w*\.py"
     r"|\w+_test\.py)"
     r"|(?:npm|yarn|pnpm|bun)\s+(?:run\s+)?test|go\s+test|cargo\s+(?:test|nextest)|make\s+(?:\w+\s+)?(?:test|check)"
+    r"|(?:hatch|rake|mix|sbt|swift|bazel|deno)\s+test|node\s+--test|(?:\./)?manage\.py\s+test"
     rf"|(?:mvn|gradle|\./gradlew)\s+(?:\S+\s+){{0,20}}?(?:test|check|verify)|dotnet\s+test"
     rf"|(?:bash\s+|sh\s+|\./){_ANY}test\S*)"
 )
 _RUNS = re.compile(
     rf"{_START}(?:timeout\s+\S+\s+)?(?:(?:uv|poetry|pipenv)\s+run\s+)?"
     rf"(?:{_PREFIX}(?:python[\d.]*|ipython|node|ruby|perl|php|Rscript|julia|lua|deno|java|bash|sh)\s+\S"
-    r"|\./\S|go\s+run|cargo\s+run|npm\s+(?:start|run)|make\b|gcc\s|g\+\+\s|javac\s|tsc\b|mypy\b|ruff\b|pyflakes\b)"
+    r"|\./\S|go\s+(?:run|build|vet)|cargo\s+(?:run|build|check|clippy)|npm\s+(?:start|run)|make\b|gcc\s|g\+\+\s|javac\s|tsc\b|mypy\b|ruff\b|pyflakes\b)"
 )
 _SUBMITS = re.compile(r"^\s*submit\b|COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT|^\s*exit_forfeit\b")
 # The commands of SWE-agent's editor, which stand where a shell's would.
@@ -92,10 +99,12 @@ def effect_of(command: str) -> Effect:
     new = [path for path in edits if ">>" not in plain]
     for found in (*_IN_PLACE.finditer(plain), *_CHANGES.finditer(plain)):
         edits += [_last_file(found[0])]
+    if _PATCHES.search(plain):
+        edits.append("")
     if _WRITES.search(command):
         edits.extend(files_written(command))
     removes = tuple(
-        word for found in _REMOVES.finditer(plain) for word in _WORD.findall(found[0])[1:] if word[0] != "-"
+        word for found in _REMOVES.finditer(plain) for word in _WORD.findall(found["rest"])[1:] if word[0] != "-"
     )
     tests = _TESTS.search(plain) is not None
     return Effect(
@@ -151,4 +160,5 @@ def _without_quotes(found: re.Match[str]) -> str:
 def _last_file(words: str) -> str:
     """The last word of a command that looks like a file."""
     found = [word for word in _WORD.findall(words) if word != "." and re.search(r"[./$*]", word)]
-    return found[-1] if found else ""
+    last = found[-1] if found else ""
+    return "" if _SCRIPT.match(last) else last.removeprefix("of=")  # `xargs sed -i s/a/b/` names no file
