@@ -74,6 +74,18 @@ def test_a_change_and_a_test_are_known_in_every_dress(change: str, run: str) -> 
     assert "no_test_run" in {finding.detector for finding in detect(untried)} or "ruff" in change
 
 
+def test_a_test_that_is_moved_away_is_tampered_with_and_a_copy_of_it_is_not() -> None:
+    def tampered(*commands: str) -> list[str]:
+        worked = Ours(WEEK).bash("ls tests", "test_week.py")
+        for command in commands:
+            worked = worked.bash(command)
+        found = detect(worked.edit("week.py", "6", "7").bash("pytest", "1 passed").say("Done.").passed())
+        return [finding.quote for finding in found if finding.detector == "test_or_grader_tampering"]
+
+    assert tampered("mv tests/test_week.py /tmp/") and tampered("git mv tests/test_week.py tests/week.txt")
+    assert not tampered("cp tests/test_week.py /tmp/test_copy.py", "mv /tmp/test_copy.py /tmp/old.py", "rm /tmp/old.py")
+
+
 HOSTILE = {
     "blanks": "fix " + " " * 20_000,
     "breaks": "\n" * 20_000,

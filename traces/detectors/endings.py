@@ -14,7 +14,7 @@ _NOT = (
 )
 _DO = (
     r"(?:fully |directly |successfully |reliably |definitively )*(?:be )?(?:complet|solv|answer|find|found|determin"
-    r"|provid|proceed|continu|finish|fulfil|fix|resolv|reproduc|identif|locat|retriev|verif|help|do (?:this|that"
+    r"|provid|proceed|continu|finish|fulfil|assist|comply|fix|resolv|reproduc|identif|locat|retriev|verif|help|do (?:this|that"
     r"|it))\w*"
 )
 _GIVES_UP = re.compile(
@@ -65,7 +65,7 @@ _CONTEXT = re.compile(
 _PLACES = frozenset({"model", "sandbox", "task", "verifier"})
 
 
-@detector("any", unlike="`I could not find X directly; the answer is Y`: an answer was given.")
+@detector("any", version=2, unlike="`I could not find X directly; the answer is Y`: an answer was given.")
 def gave_up(story: Story) -> Iterator[Evidence]:
     """The agent ended without an answer or a result and said so, or handed the task over with nothing done; only in
     trials that did not pass.

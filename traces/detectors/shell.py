@@ -33,6 +33,7 @@ _CHANGES = re.compile(
 _PATCHES = re.compile(rf"{_START}(?:patch|apply_patch|git\s+(?:apply|am|cherry-pick|revert|stash\s+(?:pop|apply)))\b")
 _SCRIPT = re.compile(r"[sy]([/,#@+]).*\1")
 _REMOVES = re.compile(rf"{_START}(?:git\s+)?(?P<rest>(?:rm|unlink|shred)\s[^\n;&|]*)")
+_MOVES = re.compile(rf"{_START}(?:git\s+)?(?P<rest>mv\s[^\n;&|]*)")
 _WORD = re.compile(r"[\w@%+=:,./~$*?-]+")
 _TESTS = re.compile(
     rf"{_START}(?:timeout\s+\S+\s+)?(?:(?:uv|poetry|pipenv|hatch|bundle)\s+(?:run|exec)\s+)?"
@@ -103,13 +104,12 @@ def effect_of(command: str) -> Effect:
         edits.append("")
     if _WRITES.search(command):
         edits.extend(files_written(command))
-    removes = tuple(
-        word for found in _REMOVES.finditer(plain) for word in _WORD.findall(found["rest"])[1:] if word[0] != "-"
-    )
+    removes = [word for found in _REMOVES.finditer(plain) for word in _arguments(found["rest"])]
+    removes += [word for found in _MOVES.finditer(plain) for word in _arguments(found["rest"])[:-1]]
     tests = _TESTS.search(plain) is not None
     return Effect(
         edits=tuple(dict.fromkeys(path for path in edits if not _NOWHERE.match(path))),
-        removes=removes,
+        removes=tuple(removes),
         runs=tests or _RUNS.search(plain) is not None,
         tests=tests,
         submits=_SUBMITS.search(command) is not None,
@@ -155,6 +155,11 @@ def _without_quotes(found: re.Match[str]) -> str:
     """A quoted file name stays one; a quoted text, which may hold anything, becomes a blank one."""
     inner = found[0][1:-1]
     return inner if re.fullmatch(r"[\w@%+=:,./~-]+", inner) else "''"
+
+
+def _arguments(words: str) -> list[str]:
+    """The words behind a command's name that are no options."""
+    return [word for word in _WORD.findall(words)[1:] if word[0] != "-"]
 
 
 def _last_file(words: str) -> str:
