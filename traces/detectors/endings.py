@@ -14,8 +14,8 @@ _NOT = (
 )
 _DO = (
     r"(?:fully |directly |successfully |reliably |definitively )*(?:be )?(?:complet|solv|answer|find|found|determin"
-    r"|provid|proceed|continu|finish|fulfil|assist|comply|fix|resolv|reproduc|identif|locat|retriev|verif|help|do (?:this|that"
-    r"|it))\w*"
+    r"|provid|proceed|continu|finish|fulfil|assist|comply|fix|resolv|reproduc|identif|locat|retriev|verif|help"
+    r"|do (?:this|that|it))\w*"
 )
 _GIVES_UP = re.compile(
     rf"\b(?:{_NOT} {_DO}|giv(?:e|ing) up|(?:it is|it's|it’s) (?:not possible|impossible) to {_DO}"
