@@ -56,9 +56,10 @@ async def judged(reply: str, trace: Trace | None = None) -> Cause:
         json.dumps(RIGHT),
         f"```json\n{json.dumps(RIGHT)}\n```",
         f"<think>Is it 4?</think>\n{json.dumps(RIGHT)}",
+        f"<think>{'Is it 4? ' * 10_000}</think>\n{json.dumps(RIGHT)}",
         json.dumps(RIGHT | {"category": "invention of NEW Information"}),
     ],
-    ids=["plain", "fenced", "after thinking", "capitals"],
+    ids=["plain", "fenced", "after thinking", "after long thinking", "capitals"],
 )
 async def test_a_citation_that_holds_becomes_the_cause(reply: str) -> None:
     cause = await judged(reply)

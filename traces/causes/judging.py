@@ -93,9 +93,9 @@ def read_answer(reply: str, window: Sequence[Entry]) -> Citation | str:
     """A judge's reply, strictly: one JSON object (thinking before it and a code fence around it are allowed) that names
     a step of the window and quotes it. For anything else, what is wrong with it.
     """
+    reply = _THOUGHT.sub("", reply, count=1)  # which may be as long as a model thinks
     if len(reply) > _LONGEST_REPLY:
         return "the judge's reply is too long"
-    reply = _THOUGHT.sub("", reply, count=1)
     fenced = _FENCED_JSON.match(reply)
     try:
         answer: Any = json.loads(fenced.group(1) if fenced else reply)
