@@ -79,7 +79,7 @@ async def _measured(each: int, limit_s: float) -> list[Line]:
 async def _located(number: int, harm: float) -> Found:
     """Plant a step that spoils the outcome with probability `harm`, and look for it."""
     from e2e.command_line import Cli
-    from e2e.planted import Clerk, planted, turns
+    from e2e.ledger import Clerk, planted, turns
     from endpoints import serve
 
     drawn = random.Random(number)

@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from statsmodels.stats.inter_rater import aggregate_raters, cohens_kappa
-from statsmodels.stats.inter_rater import fleiss_kappa as theirs
 
 from agentlab.analysis.agreement import (
     Ratings,
@@ -87,13 +85,16 @@ tables = st.integers(2, 4).flatmap(
 @settings(max_examples=60, deadline=None)
 @given(tables)
 def test_kappas_equal_those_of_statsmodels(rows: list[list[str]]) -> None:
+    # Imported here: it takes seconds, and each worker reads this file.
+    from statsmodels.stats import inter_rater
+
     codes = np.array([["abc".index(label) for label in row] for row in rows])
     with np.errstate(all="ignore"):
-        expected = float(theirs(aggregate_raters(codes)[0]))
+        expected = float(inter_rater.fleiss_kappa(inter_rater.aggregate_raters(codes)[0]))
         cross = np.zeros((3, 3))
         for row in codes:
             cross[row[0], row[1]] += 1
-        cohen = float(cohens_kappa(cross, return_results=False))
+        cohen = float(inter_rater.cohens_kappa(cross, return_results=False))
     assert fleiss_kappa(rows) == pytest.approx(expected, nan_ok=True, abs=1e-9)
     assert cohen_kappa(*first_and_second(rows)) == pytest.approx(cohen, nan_ok=True, abs=1e-9)
 

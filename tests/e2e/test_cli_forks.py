@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from e2e.command_line import Cli
-from e2e.planted import LEDGER, Clerk, planted, turns
+from e2e.ledger import LEDGER, Clerk, planted, turns
 from endpoints import Endpoint
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("docker")]

@@ -6,7 +6,7 @@ import random
 
 import pytest
 from e2e.command_line import Cli
-from e2e.planted import Clerk, planted, turns
+from e2e.ledger import Clerk, planted, turns
 from endpoints import Endpoint
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("docker"), pytest.mark.long, pytest.mark.timeout(1800)]

@@ -7,7 +7,7 @@ import json
 
 import pytest
 from e2e.command_line import Cli
-from e2e.planted import LEDGER, Clerk, planted
+from e2e.ledger import LEDGER, Clerk, planted
 from endpoints import Endpoint
 
 SUMS = """

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from e2e.command_line import Cli
-from e2e.planted import LEDGER, turns
+from e2e.ledger import LEDGER, turns
 from endpoints import Endpoint, calling, tool_call
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("docker")]

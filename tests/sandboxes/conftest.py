@@ -12,9 +12,10 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from back_ends import SMALL, usable
 from modal_standin import serving
-from outside import World, a_world
 
 from agentlab.sandboxes import Backend, BackendName, Sandbox
+
+from .outside_world import World, a_world
 
 BACKENDS: tuple[BackendName, ...] = ("docker", "bubblewrap", "modal")
 

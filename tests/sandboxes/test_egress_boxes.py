@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 
 import pytest
 from back_ends import SMALL, usable
-from outside import World
 
 from agentlab.sandboxes import Backend, BackendName, Limits, Sandbox, SandboxError, User, open_backend
 from agentlab.traces.events import NetworkAccess
+
+from .outside_world import World
 
 OPEN = replace(SMALL, network=("example.org", "*.example.org"))
 WAYS: list[tuple[BackendName, bool]] = [

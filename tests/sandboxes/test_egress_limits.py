@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from outside import GET, HERE, Caller, World, a_caller, a_world
 
 from agentlab.sandboxes.egress import EgressLimits, sweep
 from agentlab.sandboxes.egress.sockets import PREFIX
 from agentlab.sandboxes.egress.way import Egress
+
+from .outside_world import GET, HERE, Caller, World, a_caller, a_world
 
 CLOSE = b"Connection: close\r\n\r\n"
 BIG = GET.replace(b"org/ ", b"org/big/3000000 ") + CLOSE

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 
 import pytest
-from outside import World, a_world
 
 from agentlab.sandboxes import SandboxError
 from agentlab.sandboxes.agent import wire
@@ -16,6 +15,8 @@ from agentlab.sandboxes.connection import AgentConnection
 from agentlab.sandboxes.egress import EgressLimits
 from agentlab.sandboxes.egress.way import Egress
 from agentlab.traces.events import NetworkAccess
+
+from .outside_world import World, a_world
 
 
 class Agent:

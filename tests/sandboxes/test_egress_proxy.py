@@ -7,9 +7,10 @@ import ssl
 from collections.abc import AsyncIterator
 
 import pytest
-from outside import GET, HERE, Caller, World, a_caller
 
 from agentlab.sandboxes.egress import EgressLimits, Outside
+
+from .outside_world import GET, HERE, Caller, World, a_caller
 
 
 @pytest.fixture

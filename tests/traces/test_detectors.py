@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 
 import pytest
-from planted import call_cases, coding_cases, ending_cases
-from planted.talks import TEAM, WEEK, Ours, Theirs, question
 
 from agentlab.traces.detectors import DETECTORS, answered_plainly, detect
 from agentlab.traces.events import StopReason
 from agentlab.traces.steps import Trace
+
+from .planted import call_cases, coding_cases, ending_cases
+from .planted.talks import TEAM, WEEK, Ours, Theirs, question
 
 STOPS: tuple[StopReason, ...] = ("stop", "length", "tool_calls")
 CASES = coding_cases.CASES | call_cases.CASES | ending_cases.CASES

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from planted.talks import AIRLINE, SUM, WEEK, Ours, Theirs, question
 
 from agentlab.traces.categories import AGENTRX, BOUNDARIES, CATEGORIES
 from agentlab.traces.detectors import DETECTORS, detect
@@ -23,6 +22,8 @@ from agentlab.traces.taxonomy import (
     primary,
     who_and_when,
 )
+
+from .planted.talks import AIRLINE, SUM, WEEK, Ours, Theirs, question
 
 PAGE = Path(__file__).parents[2] / "docs" / "failures.md"
 

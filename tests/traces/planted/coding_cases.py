@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from planted.talks import ISSUE, WEEK, Ours, Theirs, question
-
 from agentlab.traces.steps import Trace
+
+from .talks import ISSUE, WEEK, Ours, Theirs, question
 
 SOURCE = "def is_leap(year):\n    return year % 4 == 0 and year % 100 != 0\n"
 FIXED = "return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from planted.talks import GONE, SUM, TRACE, UPDATE, WEEK, Ours, Theirs, airline, question, ran, search, team
-
 from agentlab.traces.events import ToolCall
 from agentlab.traces.steps import Trace
+
+from .talks import GONE, SUM, TRACE, UPDATE, WEEK, Ours, Theirs, airline, question, ran, search, team
 
 LONG = (
     "We need the sales data before we can go on. Please provide the sales data for both of the addresses in Pearl City."

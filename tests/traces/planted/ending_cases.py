@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from planted.talks import SUM, TRACE, WEEK, Ours, Theirs, airline, question, ran, search, team
-
 from agentlab.traces.events import ToolCall
 from agentlab.traces.steps import Trace
+
+from .talks import SUM, TRACE, WEEK, Ours, Theirs, airline, question, ran, search, team
 
 BOXED = "Solve for x: 2x = 8. Put your final answer in \\boxed{}."
 TAGGED = "Answer the question. Give it inside <answer> and </answer>, without explanations. Question: Who wrote Emma?"
