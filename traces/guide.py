@@ -21,6 +21,8 @@ import yaml
 RESERVED = "hjklgbfmnsuq? "
 """Keys of the screen that no category can have, small or capital."""
 DEFAULT = Path(__file__).with_name("guides") / "failure.yaml"
+NOTHING_WRONG = "none"
+"""The category of our guide for a trial that went well, which the taxonomy of failures has no label for."""
 _MAX_BYTES = 1 << 20
 _MAX_CATEGORIES = 60
 

@@ -110,6 +110,8 @@ def classify(
                 fail(str(error))
         elif kind == "conduct":
             fail("conduct is read off the steps of a run: bring the file in with `agentlab traces import`")
+        elif _are_rows(path):
+            fail(f"{target} holds rows with prompt and response: name what to find, --kind {', '.join(OF_ROWS)}")
         else:
             classify_causes(
                 path, judge=judge, judge_key=judge_key, judge_window=window, as_json=as_json, weights=weights
@@ -124,6 +126,18 @@ def _resolved(target: str, runs_dir: Path) -> Path:
     if path.is_file() or (path.is_dir() and not (path / "run.json").is_file()):
         return path
     return resolve_run(target, runs_dir)
+
+
+def _are_rows(path: Path) -> bool:
+    """Whether a file begins with a row, and not with a trace."""
+    from agentlab.traces.classifiers.answers import MOST_BYTES
+
+    try:
+        with path.open("rb") as file:
+            first = json.loads(file.readline(MOST_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(first, dict) and {"prompt", "response"} <= first.keys()
 
 
 def _label_rows(path: Path, kind: str, judge: str, key_variable: str, *, as_json: bool) -> None:

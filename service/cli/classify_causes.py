@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,16 @@ ONLY_AGENT = 0.995
 def window_chars(judge_context: int) -> int:
     """Characters of a trace that a judge with so many tokens of context reads at once."""
     return (judge_context - PROMPT_TOKENS) * CHARS_PER_TOKEN
+
+
+def say_what_causes_are() -> None:
+    """On standard error, for whoever reads the lines and not the page about them."""
+    print(
+        "cause: the step to open first, and no finding: even people name the same step in a third of such traces only, "
+        "and its category is hardly ever better than a guess (docs/causes.md); `traces locate` measures it",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def own_weights(path: Path | None) -> CauseModel | None:
@@ -47,6 +58,8 @@ def classify_causes(
 
         any_found = False
         if not judge:
+            if not as_json:
+                say_what_causes_are()
             for each in classified_causes(path, own_weights(weights)):
                 any_found = True
                 show_cause(each, as_json=as_json)

@@ -44,12 +44,15 @@ def classify_run(
 ) -> None:
     """Label a run and show what was found. Raises what the service raises."""
     from agentlab.service.classifying import Keeping
+    from agentlab.service.cli.classify_causes import say_what_causes_are
     from agentlab.traces.reader import RunReader
 
     if tuple(kinds) == ("quality",):
         fail("quality is for files of rows: it must be told what would have been right")
     if not judge and kinds[0] in ("harm", "action"):
         print(f"{kinds[0]}: {FITTED_TO}", file=sys.stderr, flush=True)
+    if not judge and kinds[0] == "cause" and not as_json:
+        say_what_causes_are()
     with RunReader(path) as reader:
         total = sum(reader.counts().values())
     shown = Shown(_form(total, as_json=as_json, lines=lines), total)

@@ -275,12 +275,17 @@ def _print_located(found: Located, origin: Origin) -> None:
     headings = ("step", "forks", "P(success before it)", "95 % interval", "P(decisive)", "what was done")
     right = frozenset(headings[:5])
     print_table(console(), headings, rows, right=right, spare=("95 % interval",), shrink="what was done")
+    if not any(prefix.chance.successes for prefix in found.prefixes):
+        where = "wherever they began" if len(found.prefixes) > 1 else "and the trial has one turn only"
+        print(f"\nno step can be named: none of {found.forks} forks succeeded, {where}; the task may be too hard")
+        return
     first, last = found.interval
     print(f"\nthe decisive step is {found.step} (probability {number(found.probability)}), ", end="")
     where = f"step {first}" if first == last else f"steps {first} to {last}"
     print(f"{found.level:.0%} interval: {where}")
-    print(f"P(success) is {number(found.before)} before it and {number(found.after)} after it, by {found.forks} forks")
-    if found.before < TOO_HARD or not any(prefix.chance.successes for prefix in found.prefixes):
+    told = f"is about {number(found.before)} before it and {number(found.after)} after it"
+    print(f"P(success) {told}, by {found.forks} forks together")
+    if found.before < TOO_HARD:
         print("forks from before it hardly succeed either: the task may be too hard for this model, whatever the step")
 
 

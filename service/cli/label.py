@@ -318,6 +318,7 @@ def _show(round_: LabelRound, reader: RunReader, told: Lines, *, open_: bool = F
     """Carry the round out, and say where it stands."""
     import curses
 
+    from agentlab.service.cli.tables import run_argument
     from agentlab.service.labels.screen import show
 
     interrupted = False
@@ -328,7 +329,8 @@ def _show(round_: LabelRound, reader: RunReader, told: Lines, *, open_: bool = F
     except KeyboardInterrupt:
         interrupted = True
     left = len(round_.rows) - round_.decided
-    more = f", {left} to go: the same command goes on here" if left else ""
+    then = f"; how far people agree: agentlab label agreement {run_argument(reader.run_dir)}"
+    more = f", {left} to go: the same command goes on here" if left else then
     click.echo(f"{round_.annotator} has labelled {round_.decided} of {len(round_.rows)} traces{more}")
     if interrupted:
         raise SystemExit(INTERRUPTED)

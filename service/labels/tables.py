@@ -97,7 +97,7 @@ def judgements(
     for reader in readers:
         wanted = None if not tasks else {row.trial for row in reader.trials() if row.task in tasks}
         labels = [label for label in reader.labels() if wanted is None or label.trial in wanted]
-        if steps and name == FAILURE:
+        if name == FAILURE:
             labels = list(map(_in_the_scheme, labels))
         kinds = ([label for label in labels if not settles(label)], [label for label in labels if settles(label)])
         held = list(itertools.chain(*map(standing, kinds)))
@@ -113,13 +113,15 @@ def judgements(
 
 
 def _in_the_scheme(label: Label) -> Label:
-    """Detectors mark steps by names of their own. To be compared with what people mark they speak as one, in the words
-    of the taxonomy.
+    """Each detector labels the trials in which it found something, and marks steps by names of its own. To be compared
+    with what people say they speak as one, in the words of the taxonomy.
     """
-    if label.source != "detector" or label.name not in (FAILURE, FINDING):
+    marks = label.name == FINDING and label.seq is not None
+    if label.source != "detector" or not (marks or label.name == FAILURE):
         return label
-    value = OF_DETECTOR.get(label.value, label.value) if label.name == FINDING else label.value
-    return msgspec.structs.replace(label, name=FAILURE, value=value, author=label.guide, confidence=None, note="")
+    value = OF_DETECTOR.get(label.value, label.value) if marks else label.value
+    who = label.guide or label.author
+    return msgspec.structs.replace(label, name=FAILURE, value=value, author=who, confidence=None, note="")
 
 
 def _leave_unmarked(found: Judgements, reader: RunReader, labels: Iterable[Label]) -> None:

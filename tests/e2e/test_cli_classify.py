@@ -112,6 +112,10 @@ async def test_a_run_is_labelled_once_and_nothing_is_overwritten(cli: Cli) -> No
     assert told.count("refusal:full_refusal by classifier refusal-v3") == 1
 
 
+async def test_rows_without_a_kind_are_told_from_traces(cli: Cli) -> None:
+    (await cli("classify", cli.write("rows.jsonl", as_lines(ROWS)))).refused(2, "--kind refusal, harm, action, quality")
+
+
 async def test_an_agent_that_worked_without_a_word_has_refused_nothing(cli: Cli) -> None:
     def trial(*calls: tuple[str, dict[str, str]]) -> dict[str, Any]:
         made = [{"id": str(n), "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}

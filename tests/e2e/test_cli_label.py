@@ -297,6 +297,12 @@ async def test_agreement_is_told_of_people_and_machines(labelled: Cli) -> None:
     shown = (await labelled("label", "agreement", "latest")).out
     assert "all 3 people" in shown and "people - classifier c@1" in shown and "each category against" in shown
     (await labelled("label", "agreement", "latest", "--name", "nothing")).refused(2, "'nothing'", "failure")
+    # What each detector found, it found in few traces: as raters of a failure's cause they are one.
+    told = {"attempt": 1, "name": "failure", "value": "a", "source": "detector", "guide": "failures/2"}
+    add_labels(labelled.run_dir, [Label(trial=n, author=f"d{n}/1", **told) for n in (1, 2, 3)])  # type: ignore[arg-type] # its fields
+    found = (await labelled("label", "agreement", "latest", "--json")).document
+    assert found["machines"] == {"classifier c@1": 6, "detector failures/2": 3}
+    (await labelled("label", "agreement", "latest", "--steps")).refused(2, "whole traces are: leave out --steps")
 
 
 async def test_without_a_terminal_it_says_what_to_do_instead(labelled: Cli) -> None:

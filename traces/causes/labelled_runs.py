@@ -12,6 +12,7 @@ from agentlab.traces.categories import INCONCLUSIVE
 from agentlab.traces.causes.labelled import LabelledTrace
 from agentlab.traces.causes.model import UNKNOWN, TrainedOn
 from agentlab.traces.causes.moments import Moment, read_moments
+from agentlab.traces.guide import NOTHING_WRONG
 from agentlab.traces.reader import RunReader
 from agentlab.traces.rows import Label, LabelledTrial
 from agentlab.traces.steps import Trace, trace_of
@@ -71,7 +72,9 @@ def _labelled(trial: LabelledTrial, trace: Trace, marks: Sequence[Label], seq: i
 
 
 def _is_mark(label: Label) -> bool:
-    return label.source == "person" and label.seq is not None and label.name in (CAUSE, FAILURE, FAULT)
+    if label.source != "person" or label.seq is None or label.value == NOTHING_WRONG:
+        return False
+    return label.name in (CAUSE, FAILURE, FAULT)
 
 
 def _named(marks: Iterable[Label]) -> Counter[int]:
