@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from endpoints import Endpoint, chat
-from harbor_directories import IMAGE, QUIET, VERIFY, failure_of, harbor_task, playing, script, value_of, write
+from harbor_directories import IMAGE, QUIET, VERIFY, failure_of, harbor_task, playing, value_of, write
 
 from agentlab.service.harness import ConfigError
 from agentlab.traces.events import Artifact, ErrorRaised, NetworkAccess, SandboxExec, SandboxStart, ToolCallEvent
@@ -247,34 +247,6 @@ async def test_a_task_without_a_solution_has_no_reference(harbor: Any, tmp_path:
     assert outcome == "task" and "no solution/solve.sh" in message
 
 
-async def test_an_image_is_built_from_the_dockerfile(harbor: Any, tmp_path: Path) -> None:
-    toml = '[environment]\nnetwork_mode = "no-network"\nmemory_mb = 256\n'
-    dockerfile = (
-        f"FROM {IMAGE}\nWORKDIR /made/here\nCOPY data.txt /data.txt\nRUN echo built > /made/stamp\nENV SHADE=blue\n"
-    )
-    test = """
-        found="$(pwd) $(cat /data.txt /made/stamp | tr '\\n' ' ')$SHADE"
-        [ "$found" = "/made/here a b built blue" ]; echo $((1 - $?)) > /logs/verifier/reward.txt
-    """
-    files = {"environment/Dockerfile": dockerfile, "environment/data.txt": "a\nb\n"}
-    assert await value_of(harbor, harbor_task(tmp_path / "built", toml=toml, test=test, files=files)) == 1.0
-
-
-async def test_a_dockerfile_that_fails_is_said_with_its_end(harbor: Any, tmp_path: Path) -> None:
-    files = {"environment/Dockerfile": f"FROM {IMAGE}\nRUN echo about to fail; false\n"}
-    task = harbor_task(tmp_path / "unbuilt", toml='[environment]\nnetwork_mode = "no-network"\n', files=files)
-    outcome, kind, message = await failure_of(harbor, task)
-    assert (outcome, kind) == ("sandbox", "image") and "about to fail" in message and "--allow-network" in message
-
-
-async def test_a_prebuilt_image_wins_and_loose_files_are_laid_down(harbor: Any, tmp_path: Path) -> None:
-    both = harbor_task(tmp_path / "both", files={"environment/Dockerfile": "FROM nowhere/at-all\n"})
-    assert await value_of(harbor, both) == 1.0
-    test = "grep -q loose /app/notes/a.txt; echo $((1 - $?)) > /logs/verifier/reward.txt"
-    loose = harbor_task(tmp_path / "loose", test=test, files={"environment/notes/a.txt": "loose"})
-    assert await value_of(harbor, loose) == 1.0
-
-
 SEPARATE = (
     """
 artifacts = ["/app/answer.txt", { source = "/app/folder", exclude = ["*.tmp"] }]
@@ -331,68 +303,6 @@ async def test_a_verifier_image_of_its_own_brings_its_tests(harbor: Any, tmp_pat
     assert await value_of(harbor, task) == 1.0
 
 
-STEPS = (
-    """
-multi_step_reward_strategy = "mean"
-[[steps]]
-name = "first"
-min_reward = 0.5
-[[steps]]
-name = "second"
-[steps.verifier]
-timeout_sec = 30
-"""
-    + QUIET
-)
-
-
-def two_steps(root: Path, toml: str = STEPS, first: str = "echo 1 > /app/first.txt") -> Path:
-    check = 'echo "{\\"reward\\": $(cat /app/%s.txt 2>/dev/null || echo 0), \\"%s\\": 1}" > /logs/verifier/reward.json'
-    files = {
-        "steps/first/instruction.md": "<!-- canary 123 -->\n\nDo the first thing.",
-        "steps/first/tests/test.sh": script(check % ("first", "one")),
-        "steps/first/solution/solve.sh": script(first),
-        "steps/second/instruction.md": "Do the second thing.",
-        "steps/second/tests/test.sh": script(check % ("second", "two")),
-        "steps/second/solution/solve.sh": script("[ -f /app/ready ] && cat /app/given.txt > /app/second.txt"),
-        "steps/second/workdir/given.txt": "1\n",
-        "steps/second/workdir/setup.sh": "touch /app/ready\n",
-    }
-    return harbor_task(root, toml=toml, test=None, solve=None, files=files)
-
-
-async def test_steps_follow_each_other_in_one_box(harbor: Any, tmp_path: Path) -> None:
-    ran = await harbor(two_steps(tmp_path / "steps"))
-    row = ran.rows["steps"]
-    assert (row.outcome, row.value) == ("scored", 1.0), row.error_message
-    assert row.scores == {"one": 0.5, "reward": 1.0, "two": 0.5}
-    assert len(ran.events("steps", SandboxStart)) == 1
-
-
-async def test_a_step_that_falls_short_is_the_last(harbor: Any, tmp_path: Path) -> None:
-    ran = await harbor(two_steps(tmp_path / "short", first="echo 0.25 > /app/first.txt"))
-    assert ran.rows["short"].scores == {"reward": 0.25, "one": 1.0}
-    final = STEPS.replace('"mean"', '"final"').replace("min_reward = 0.5\n", "")
-    ran = await harbor(two_steps(tmp_path / "final", toml=final, first="echo 0.25 > /app/first.txt"))
-    assert ran.rows["final"].scores == {"reward": 1.0, "two": 1.0}
-
-
-async def test_each_step_is_a_conversation_of_its_own(harbor: Any, tmp_path: Path, endpoint: Endpoint) -> None:
-    endpoint.behave = playing("echo 1 > /app/first.txt; cp given.txt second.txt")
-    ran = await harbor(two_steps(tmp_path / "talk"), model=endpoint.spec())
-    asked = [[m["content"] for m in body["messages"] if m["role"] == "user"] for body in endpoint.bodies]
-    assert [text[0].splitlines()[0] for text in asked] == ["Do the first thing."] * 2 + ["Do the second thing."] * 2
-    assert all(len(text) == 1 for text in asked)
-    assert ran.rows["talk"].value == 1.0
-
-
-async def test_separate_verifiers_of_steps_leave_the_agents_box_alone(harbor: Any, tmp_path: Path) -> None:
-    toml = 'artifacts = ["/app/first.txt", "/app/second.txt"]\n' + STEPS + '[verifier]\nenvironment_mode = "separate"\n'
-    ran = await harbor(two_steps(tmp_path / "apart", toml=toml), max_sandboxes=1)
-    assert ran.rows["apart"].value == 1.0, ran.rows["apart"].error_message
-    assert [event.purpose for event in ran.events("apart", SandboxStart)] == ["agent", "scorer", "scorer"]
-
-
 async def test_collect_hooks_run_while_the_agent_still_does(harbor: Any, tmp_path: Path, endpoint: Endpoint) -> None:
     endpoint.behave = playing(SERVICE)
     toml = f"""
@@ -435,41 +345,6 @@ async def test_the_direct_scaffold_has_no_box_to_work_in(run: Any, tmp_path: Pat
 async def test_a_message_without_a_tool_call_is_graded_too(harbor: Any, tmp_path: Path, endpoint: Endpoint) -> None:
     endpoint.behave = lambda body, request: chat("I would rather not.")
     assert await value_of(harbor, harbor_task(tmp_path / "talk"), model=endpoint.spec()) == 0.0
-
-
-async def test_an_image_without_python_is_no_hindrance(harbor: Any, tmp_path: Path, endpoint: Endpoint) -> None:
-    endpoint.behave = playing("command -v python3 || echo right > answer.txt")
-    dockerfile = f"FROM {IMAGE}\nRUN rm -rf /usr/lib/python3* /usr/bin/python*\nWORKDIR /app\n"
-    toml = '[environment]\nnetwork_mode = "no-network"\nmemory_mb = 256\n'
-    task = harbor_task(tmp_path / "bare", toml=toml, files={"environment/Dockerfile": dockerfile})
-    assert await value_of(harbor, task, model=endpoint.spec()) == 1.0
-
-
-async def test_what_the_image_starts_first_is_started(harbor: Any, tmp_path: Path, endpoint: Endpoint) -> None:
-    """With a command that idles, as Harbor does; a health check waits for what it brings up."""
-    endpoint.behave = playing("cat /started > answer.txt")
-    entrypoint = 'ENTRYPOINT ["sh", "/start.sh"]'
-    files = {
-        "environment/Dockerfile": f"FROM {IMAGE}\nCOPY start.sh /start.sh\nWORKDIR /app\n{entrypoint}\n",
-        "environment/start.sh": 'echo right > /started\nexec "$@"\n',
-    }
-    toml = '[environment]\nnetwork_mode = "no-network"\nmemory_mb = 256\n'
-    toml += '[environment.healthcheck]\ncommand = "test -f /started"\ninterval_sec = 0.05\nretries = 100\n'
-    ran = await harbor(harbor_task(tmp_path / "first", toml=toml, files=files), model=endpoint.spec())
-    assert ran.rows["first"].value == 1.0
-
-
-async def test_an_image_is_built_without_a_network_unless_the_run_allows_one(harbor: Any, tmp_path: Path) -> None:
-    cards = "RUN echo $(ls /sys/class/net) > /cards\nWORKDIR /app\n"
-    test = 'if [ "$(cat /cards)" = lo ]; then echo 1; else echo 0; fi > /logs/verifier/reward.txt'
-    toml = '[environment]\nnetwork_mode = "no-network"\nmemory_mb = 256\n'
-    values = []
-    for name, fields in (("closed", {}), ("open", {"allow_network": True})):
-        # Another text, so that no layer of an earlier build is taken.
-        files = {"environment/Dockerfile": f"FROM {IMAGE}\nRUN echo {name} {tmp_path}\n{cards}"}
-        task = harbor_task(tmp_path / name, toml=toml, test=test, files=files)
-        values.append(await value_of(harbor, task, **fields))
-    assert values == [1.0, 0.0]
 
 
 async def test_a_test_script_without_a_first_line_is_bashs(harbor: Any, tmp_path: Path) -> None:
