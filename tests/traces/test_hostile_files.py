@@ -43,6 +43,15 @@ def test_a_line_that_is_too_long_costs_no_other_line(tmp_path: Path) -> None:
     assert found(path) == (2, [f"chat.jsonl, line 2: the line is longer than {MAX_LINE >> 20} MiB"])
 
 
+@pytest.mark.parametrize("text", ["5", "null", "true", '"x"', "1e9"])
+@pytest.mark.parametrize("name", ["r.json", "r.jsonl"])
+def test_a_record_that_is_no_object_is_no_trace(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / name
+    path.write_text(f"{text}\n{ROW}\n" if name == "r.jsonl" else text, encoding="utf-8")
+    traces, (said,) = found(path)
+    assert traces == (name == "r.jsonl") and "looks like no trace" in said
+
+
 def test_a_small_archive_of_millions_of_values_is_refused_before_they_fill_the_memory(tmp_path: Path) -> None:
     many = b'{"id": 1, "messages": [], "junk": [' + b'{"":1},' * 15_000_000 + b"1]}"
     path = archive(tmp_path / "log.eval", ("samples/1_epoch_1.json", many), ("samples/2_epoch_1.json", SAMPLE))

@@ -126,7 +126,7 @@ def parsed(data: bytes, source: Source) -> Any:
 
 def too_deep(document: Any) -> bool:
     """Whether `document` is nested deeper than `MAX_DEPTH`. Level by level: it may be deeper than our stack."""
-    level = [document]
+    level = [document] if isinstance(document, (dict, list)) else []
     for _ in range(MAX_DEPTH):
         level = [
             inner
