@@ -86,8 +86,9 @@ async def open_model(spec: ModelSpec | str, options: ClientOptions = DEFAULT_OPT
     return _client(wanted, options, _price(wanted, options))
 
 
-async def probe(model: Model, *, unlisted: bool = False) -> None:
+async def probe(model: Model, *, unlisted: bool | None = False) -> None:
     """Ask once, without retries, whether the endpoint is there and serves the model; scripted models always are.
+    `unlisted` lets a model pass that the endpoint does not list; None where there is no setting that could say so.
 
     Raises `ModelError`: `connection`, `timeout` or `bad_response` where nothing answers that speaks HTTP, `auth` where
     the key is refused, `not_found` where the endpoint lists other models only. An endpoint that has no list of models
@@ -110,8 +111,8 @@ async def probe(model: Model, *, unlisted: bool = False) -> None:
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise ModelError(
             "not_found",
-            f"{model.where} is not served there{hint}: it has {_listed(served)}; "
-            "--set endpoint.unlisted=true asks for it all the same",
+            f"{model.where} is not served there{hint}: it has {_listed(served)}"
+            + ("" if unlisted is None else "; --set endpoint.unlisted=true asks for it all the same"),
         )
 
 

@@ -40,13 +40,14 @@ async def open_judge(config: RunConfig, meter: CostMeter, departures: Departures
     if not config.harness.judge:
         yield None
         return
-    async with named_judge(config.harness.judge, client_options(config, meter, departures, "judge")) as make_judge:
+    options = client_options(config, meter, departures, "judge")
+    async with named_judge(config.harness.judge, options, unlisted=config.harness.endpoint.unlisted) as make_judge:
         yield make_judge
 
 
 @asynccontextmanager
-async def named_judge(name: str, options: ClientOptions) -> AsyncIterator[MakeJudge]:
-    """The judge that a user named. Raises ConfigError for a scripted one, ModelError."""
+async def named_judge(name: str, options: ClientOptions, *, unlisted: bool | None = None) -> AsyncIterator[MakeJudge]:
+    """The judge that a user named; `unlisted` as for `probe`. Raises ConfigError for a scripted one, ModelError."""
     spec = parse_model(name)
     if spec.provider == "scripted":
         raise ConfigError(f"judge {name!r}: a scripted model cannot judge")
@@ -55,7 +56,7 @@ async def named_judge(name: str, options: ClientOptions) -> AsyncIterator[MakeJu
         raise ConfigError(f"judge {spec.shown!r}: name the model, {spec.shown}#NAME")
     model = await open_model(spec, options)
     try:
-        await probe(model)
+        await probe(model, unlisted=unlisted)
         yield lambda recorder: ModelJudge(model, recorder)
     finally:
         await model.close()

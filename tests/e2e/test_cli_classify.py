@@ -76,6 +76,8 @@ async def test_what_makes_no_sense_is_one_line(cli: Cli, endpoint: Endpoint) -> 
     (await cli("classify", rows, "--kind", "conduct")).refused(2, "steps of a run")
     (await cli("classify", rows, "--kind", "refusal", "--store")).refused(2, "needs a run")
     (await cli("classify", rows, "--kind", "quality", "--judge", endpoint.spec())).refused(2, "--judge needs --kind")
+    absent = await cli("classify", rows, "--kind", "refusal", "--judge", endpoint.spec("hidden"))
+    assert "hidden is not served there" in absent.err and "--set" not in absent.err, "classify has no such option"
 
 
 async def test_a_judge_reads_answers_as_data_and_may_abstain(cli: Cli, endpoint: Endpoint) -> None:
