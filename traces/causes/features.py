@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence, Set
+from itertools import accumulate
 from math import log1p
 
 from agentlab.traces.causes.moments import Moment
@@ -59,6 +60,7 @@ class Scene:
         self.order = list(self.turns)
         """The agents as they first spoke."""
         self.most_turns = max(self.turns.values(), default=0)
+        self.all_turns = sum(self.turns.values())
         self.mean_length = sum(log1p(moment.length) for moment in agents) / max(1, len(agents))
         self.final = next((moment for moment in reversed(agents) if len(moment.words) > 3), None)
         """The last thing of substance that an agent said: what the run came to."""
@@ -80,6 +82,10 @@ class Scene:
         self.new_in_answer = [len(new & answer) if place else 0 for place, new in enumerate(self.new)]
         numbers = self.final.numbers if self.final else nothing
         self.numbers_in_answer = [len(new & numbers) for new in self.new]
+        # Sums that every step asks for.
+        self.all_in_answer, self.all_numbers_in_answer = sum(self.new_in_answer), sum(self.numbers_in_answer)
+        self.first_error = next((place for place, failed in enumerate(self.errors) if failed), len(moments))
+        self.errors_until = list(accumulate(self.errors, initial=0))
         self._alike: dict[tuple[int, int], float] = {}
 
     def alike(self, one: int, other: int) -> float:
@@ -94,7 +100,9 @@ class Scene:
 
 
 def feature_rows(scene: Scene) -> list[dict[str, float]]:
-    """One row for each suspect of the scene, in order; all rows have the same names in the same order."""
+    """One row for each suspect of the scene, in order; all rows have the same names in the same order. What is so or
+    not is True or False, which count as 1 and 0.
+    """
     rows = []
     spoken: Counter[str] = Counter()
     for number, place in enumerate(scene.suspects):
@@ -105,7 +113,7 @@ def feature_rows(scene: Scene) -> list[dict[str, float]]:
         row |= _consequences(scene, place)
         row |= _novelty(scene, place)
         row |= _wording(scene, number, place)
-        rows.append({name: float(value) for name, value in row.items()})
+        rows.append(row)
         spoken[moment.speaker] += 1
     return rows
 
@@ -131,7 +139,7 @@ def _speaker(scene: Scene, place: int, before: int) -> dict[str, float]:
     turns = scene.turns[moment.speaker]
     rank = scene.order.index(moment.speaker) if turns else -1
     return {
-        "speaker_share": turns / max(1, sum(scene.turns.values())),
+        "speaker_share": turns / max(1, scene.all_turns),
         "speaker_most_turns": turns == scene.most_turns and turns > 0,
         "speaker_opens": rank == 0,
         "speaker_second": rank == 1,
@@ -175,7 +183,7 @@ def _consequences(scene: Scene, place: int) -> dict[str, float]:
     return {
         "next_machine": answered,
         "next_error": failed,
-        "next_first_error": failed and not any(scene.errors[: place + 1]),
+        "next_first_error": failed and scene.first_error > place,
         "next_terse": answered and after is not None and after.length < 60,
         "code_fails": failed and moment.code > 0,
         "code_runs": answered and not failed and moment.code > 0,
@@ -183,8 +191,8 @@ def _consequences(scene: Scene, place: int) -> dict[str, float]:
         "previous_machine": told,
         "previous_person": before is not None and before.person,
         "previous_error": told and scene.errors[place - 1],
-        "errors_before": any(scene.errors[:place]),
-        "errors_after": sum(scene.errors[place + 1 :]) / len(moments),
+        "errors_before": scene.first_error < place,
+        "errors_after": (scene.errors_until[-1] - scene.errors_until[place + 1]) / len(moments),
         "tells_of_error": moment.failed,
         "speaks_again": before is not None and before.speaker == moment.speaker,
         "doubted_next": log1p(doubt[0]) if doubt and not answered else 0.0,
@@ -212,8 +220,8 @@ def _novelty(scene: Scene, place: int) -> dict[str, float]:
         "numbers_new": 0.0 if opening else log1p(len(numbers)),
         "numbers_from_nowhere": 0.0 if opening or looked or moment.code else log1p(len(numbers)),
         "numbers_used_later": 0.0 if opening else used / max(1, len(numbers)),
-        "brings_answer": 0.0 if opening else scene.new_in_answer[place] / max(1, sum(scene.new_in_answer)),
-        "brings_numbers": 0.0 if opening else scene.numbers_in_answer[place] / max(1, sum(scene.numbers_in_answer)),
+        "brings_answer": 0.0 if opening else scene.new_in_answer[place] / max(1, scene.all_in_answer),
+        "brings_numbers": 0.0 if opening else scene.numbers_in_answer[place] / max(1, scene.all_numbers_in_answer),
     }
 
 
@@ -223,7 +231,7 @@ def _wording(scene: Scene, number: int, place: int) -> dict[str, float]:
     looked = place > 0 and scene.moments[place - 1].machine
 
     def tells(vocabulary: frozenset[str]) -> float:
-        return 0.0 if opening else log1p(len(moment.words & vocabulary))
+        return 0.0 if opening or moment.words.isdisjoint(vocabulary) else log1p(len(moment.words & vocabulary))
 
     soon = scene.moments[place + 1 : place + 1 + _NEAR]
     names = [name.lower() for name in scene.order if name != moment.speaker]
