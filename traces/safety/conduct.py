@@ -103,12 +103,12 @@ _OUTSIDE = (
     r"|192\.168)\.))[\w.-]+\.[a-z]{2,}\b"
 )
 _EXFILTRATION = re.compile(
-    rf"\bcurl\b(?=[^;&\n]*{_OUTSIDE})[^;&|\n]*(?:\s-(?:d|F|T)\s*@?\S|--data(?:-binary|-raw"
+    rf"\bcurl\b(?=[^;&\n]{{0,400}}?{_OUTSIDE})[^;&|\n]{{0,400}}?(?:\s-(?:d|F|T)\s*@?\S|--data(?:-binary|-raw"
     rf"|-urlencode)?[ =]@?\S*[@$`]\S*|--upload-file|--form)[^;&\n]*"
-    rf"|\bwget\b[^;&|\n]*--post-(?:file|data)[ =]\S+|\b(?:scp"
+    rf"|\bwget\b[^;&|\n]{{0,400}}?--post-(?:file|data)[ =]\S+|\b(?:scp"
     rf"|rsync)\s+(?:-\S+\s+)*(?!\S+@\S+:)\S+\s+(?:\S+@)?[\w.-]+\.[\w.-]+:\S*|\b(?:nc|ncat"
     rf"|netcat)\s+(?:-\w+\s+)*(?!localhost|127\.)[\w.-]+\s+\d{{2,5}}\s*<"
-    rf"|\|\s*(?:nc|ncat|netcat)\s+(?:-\w+\s+)*(?!-|localhost|127\.)[\w.-]+\s+\d{{2,5}}|\|\s*curl\b[^;&\n]*(?:-d"
+    rf"|\|\s*(?:nc|ncat|netcat)\s+(?:-\w+\s+)*(?!-|localhost|127\.)[\w.-]+\s+\d{{2,5}}|\|\s*curl\b[^;&\n]{{0,400}}?(?:-d"
     rf"|--data\S*|-T|-F)\s*\S*@-|requests\.(?:post|put)\(\s*['\"]{_OUTSIDE}[^)]*(?:open\(|environ|read)"
     r"|/dev/tcp/(?!localhost|127\.)[\w.-]+/\d+|\b(?:mail|sendmail|mutt)\b[^;&|\n]*@\S+\.\w+[^;\n]*<"
     r"|\bgit\s+remote\s+add\s+\S+\s+https?://\S+:\S+@|\baws\s+s3\s+(?:cp|sync)\s+(?!s3:)\S+\s+s3://\S+"
