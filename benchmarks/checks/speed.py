@@ -49,7 +49,7 @@ def speed() -> list[Line]:
         seconds, cpu = _seconds("classify", str(run_dir), "--no-lines")
         found = TRACES / seconds
         said = f"the command from its start to its end, with storing; {cpu:.1f} s of CPU"
-        lines.append(Line(f"{what}: agentlab classify RUN", f"{found:.0f}/s", None, f">= {BAR}/s", found >= BAR, said))
+        lines.append(Line(f"{what}: agentlab classify RUN", f"{found:.0f}/s", beside=said))
     return lines
 
 

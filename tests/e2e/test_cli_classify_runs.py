@@ -17,6 +17,8 @@ from agentlab.service.importing import import_traces
 from agentlab.traces.reader import RunReader
 
 TRIALS = 300
+LONG = "-of-bread" * 60
+"""In each id, so that what is printed is more than a pipe and who reads it hold between them (192 KiB)."""
 SAID = (
     "Stir it for ten minutes and then let it rest, as your grandmother would have done it. ",
     "I'm sorry, but I can't help with that. ",
@@ -31,7 +33,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(TRIALS):
             asked = {"role": "user", "content": f"How do I bake loaf {number}?"}
             said = {"role": "assistant", "content": SAID[number % 3 == 0] * 2}
-            file.write(json.dumps({"id": f"loaf-{number}", "messages": [asked, said]}) + "\n")
+            file.write(json.dumps({"id": f"loaf-{number}{LONG}", "messages": [asked, said]}) + "\n")
     import_traces(folder / "many.jsonl", folder / "runs")
     return folder / "runs"
 
@@ -95,7 +97,7 @@ async def gone(pid: int) -> None:
 
 @pytest.mark.parametrize("how", ["ctrl-c", "killed", "a process killed"])
 async def test_what_is_stopped_goes_on_from_there_and_leaves_no_process(many: Cli, how: str) -> None:
-    """Nobody reads its output beyond the first line, so that it stands still in the middle of its work."""
+    """Nobody reads its output beyond the first line, so that it stands still in the middle of its work (see LONG)."""
     process = await many.start("classify", "latest", "--json", "--processes", "2")
     await line_with(process.stdout, "loaf-0")
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
