@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,10 @@ settings.load_profile("agentlab")
 # How wide the window is: what starts the workers says it in their environment, and it would steer what is printed.
 for name in ("COLUMNS", "LINES"):
     os.environ.pop(name, None)
+
+# A shell that starts the tests in the background has them, and the commands that they start, ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
