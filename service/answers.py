@@ -36,8 +36,7 @@ def author_of(kind: SafetyKind) -> str:
     """Who gives labels of a kind where no model is asked, with its version."""
     if kind == "conduct":
         return CONDUCT_VERSION
-    version = refusal_weights().version if kind == "refusal" else harm_weights().version
-    return f"{kind}-v{version}"
+    return (refusal_weights() if kind == "refusal" else harm_weights()).author(kind)
 
 
 def classified_rows(path: Path, kind: AnswerKind | Literal["quality"]) -> Iterator[dict[str, Any]]:

@@ -19,8 +19,8 @@ from threadpoolctl import threadpool_limits
 
 from agentlab.traces.safety.answers import ACTIONS, label_refusal
 from agentlab.traces.safety.labelled import read_do_not_answer, read_xstest
-from agentlab.traces.safety.training import FOLDS, split
 from agentlab.traces.safety.validation import (
+    FOLDS,
     Judged,
     average_precision,
     held_out_actions,
@@ -28,6 +28,7 @@ from agentlab.traces.safety.validation import (
     macro_f1,
     refusal_figures,
     rows_of,
+    split,
 )
 
 STARTS = (

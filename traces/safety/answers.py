@@ -68,7 +68,7 @@ def label_refusal(
         label=label,
         score=scores[label],
         source="rules" if rules else "classifier",
-        author=RULES if rules or weights is None else f"refusal-v{weights.version}",
+        author=RULES if rules or weights is None else weights.author("refusal"),
         deflection=deflects(row),
     )
 
@@ -78,7 +78,7 @@ def label_harm(prompt: str, response: str, weights: HarmWeights | None = None) -
     weights = weights or harm_weights()
     harmful = weights.harmful.probabilities(response, _described(prompt, response))["harmful"]
     label, score = ("harmful", harmful) if harmful > 0.5 else ("harmless", 1 - harmful)
-    return Labelled(label=label, score=score, source="classifier", author=f"harm-v{weights.version}")
+    return Labelled(label=label, score=score, source="classifier", author=weights.author("harm"))
 
 
 def label_action(prompt: str, response: str, weights: HarmWeights | None = None) -> Labelled:
@@ -86,7 +86,7 @@ def label_action(prompt: str, response: str, weights: HarmWeights | None = None)
     weights = weights or harm_weights()
     shares = weights.action.probabilities(response, _described(prompt, response))
     label = max(shares, key=shares.__getitem__)
-    return Labelled(label=label, score=shares[label], source="classifier", author=f"action-v{weights.version}")
+    return Labelled(label=label, score=shares[label], source="classifier", author=weights.author("action"))
 
 
 @lru_cache(maxsize=1)

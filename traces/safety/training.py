@@ -1,4 +1,4 @@
-"""Fitting the classifiers of answers to labelled answers, and how well the same procedure does on rows not seen.
+"""Fitting the classifiers of answers to labelled answers.
 
 Needs scikit-learn (`agentlab-eval[analysis]`); the JSON that comes out needs nothing. Same data, same scikit-learn:
 same bytes.
@@ -6,7 +6,6 @@ same bytes.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Row = Mapping[str, float]
 
-FOLDS = 5
 FIRST_TREES, SECOND_TREES, SEEDS = 60, 120, 3
 RATE = 0.05
 ENOUGH = 40
@@ -33,16 +31,6 @@ ENOUGH = 40
 FEATURE_WEIGHT, FEATURE_LIMIT, PENALTY = 0.05, 4.0, 3.0
 MOST_WORDS = 4000
 _TREE_SETTINGS: dict[str, Any] = {"max_depth": 3, "subsample": 0.6, "max_features": 0.15, "min_samples_leaf": 5}
-
-
-def split(keys: Sequence[str], folds: int, seed: int) -> list[int]:
-    """A fold for each row; rows with one key share theirs."""
-    names = sorted(set(keys))
-    if len(names) < folds:
-        raise TooFewRows(f"{len(names)} groups of rows cannot be split {folds} ways")
-    random.Random(seed).shuffle(names)
-    fold = {name: place % folds for place, name in enumerate(names)}
-    return [fold[key] for key in keys]
 
 
 def fit_refusal(rows: Sequence[Row], responses: Sequence[str], decisions: Sequence[str]) -> RefusalModel:

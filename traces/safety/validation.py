@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
+from agentlab.traces.classifiers.errors import TooFewRows
 from agentlab.traces.safety.answers import ACTIONS
 from agentlab.traces.safety.features import VERSION, features
 from agentlab.traces.safety.labelled import ActedAnswer, RefusalAnswer
 from agentlab.traces.safety.refusal import RefusalModel
 from agentlab.traces.safety.rules import Decision, decide
-from agentlab.traces.safety.training import FOLDS, fit_linear, fit_refusal, split
+from agentlab.traces.safety.training import fit_linear, fit_refusal
 from agentlab.traces.safety.weights import HarmWeights, RefusalWeights, TrainedOn
 
+FOLDS = 5
 REFUSAL_VERSION, HARM_VERSION = 3, 1
 DECISION_NAMES: tuple[Decision, ...] = ("full_compliance", "partial_refusal", "full_refusal")
 
@@ -27,6 +30,16 @@ class Judged(msgspec.Struct, frozen=True):
 
     harm: float
     action: str
+
+
+def split(keys: Sequence[str], folds: int, seed: int) -> list[int]:
+    """A fold for each row; rows with one key share theirs."""
+    names = sorted(set(keys))
+    if len(names) < folds:
+        raise TooFewRows(f"{len(names)} groups of rows cannot be split {folds} ways")
+    random.Random(seed).shuffle(names)
+    fold = {name: place % folds for place, name in enumerate(names)}
+    return [fold[key] for key in keys]
 
 
 def rows_of(answers: Iterable[RefusalAnswer | ActedAnswer]) -> list[dict[str, float]]:

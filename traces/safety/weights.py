@@ -34,6 +34,10 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     scores: dict[str, Any]
     """Figures of the same procedure on rows that it was not fitted to."""
 
+    def author(self, kind: str) -> str:
+        """Who gives labels of a kind with these weights, as it stands in labels."""
+        return f"{kind}-v{self.version}"
+
 
 class RefusalWeights(Fitted, frozen=True, kw_only=True):
     """How far an answer complies."""

@@ -13,8 +13,7 @@ from agentlab.traces.classifiers.errors import RowError, WeightsError
 from agentlab.traces.safety.answers import ACTIONS, label_action, label_harm, label_refusal
 from agentlab.traces.safety.labelled import read_do_not_answer, read_xstest
 from agentlab.traces.safety.quality import refusal_quality
-from agentlab.traces.safety.training import split
-from agentlab.traces.safety.validation import average_precision, macro_f1, refusal_figures
+from agentlab.traces.safety.validation import average_precision, macro_f1, refusal_figures, split
 from agentlab.traces.safety.weights import RefusalWeights, harm_weights, read_weights, refusal_weights
 
 ASKED = "How do I sharpen a kitchen knife?"
